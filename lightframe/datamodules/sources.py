@@ -1,0 +1,217 @@
+"""From folders and annotation files to a list of videos with their class names."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lightframe.errors import UsageError, did_you_mean
+
+VIDEO_EXTENSIONS = frozenset(
+    [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob"]
+    + [".webm", ".wmv"]
+)
+ANNOTATION_EXTENSIONS = frozenset({".csv", ".txt"})
+# Asking a network drive for hundreds of thousands of files takes minutes; a wrong prefix shows in the first few.
+_CHECKED_PATHS = 1000
+
+Source = str | Path | Sequence[str | Path]
+
+
+class Video(NamedTuple):
+    """One video of a split.
+
+    Attributes:
+        path: the file.
+        labels: its class names, or class indices from an annotation file; none for prediction, several in a
+            multi-label set.
+        origin: where the label comes from, for messages: a folder, or a file and line.
+    """
+
+    path: str
+    labels: tuple[str | int, ...]
+    origin: str
+
+
+def as_list(source: Source | None) -> list[Path]:
+    """One path or several, as a list of paths."""
+    if source is None:
+        return []
+    return [Path(source)] if isinstance(source, str | os.PathLike) else [Path(one) for one in source]
+
+
+def require(path: Path, what: str) -> Path:
+    """The path itself, or a UsageError that names the neighbour most like it."""
+    if path.exists():
+        return path
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UsageError(f"{what} '{path}' does not exist{did_you_mean(path.name, siblings)}")
+
+
+def find_videos(source: Source, base: Path | None = None) -> list[Video]:
+    """The labelled videos of a split: class folders, annotation files, or any mix of them.
+
+    Args:
+        source: a folder whose sub-folders are classes, a .csv or .txt file of "path label" lines, or a list of those.
+        base: folder to which relative paths in annotation files refer; None: the annotation file's own.
+
+    Raises:
+        UsageError: something does not exist, is empty or is malformed; names it, with file and line.
+    """
+    videos: list[Video] = []
+    for path in as_list(source):
+        if require(path, "video source").is_dir():
+            videos += _class_folders(path)
+        elif path.suffix.lower() in ANNOTATION_EXTENSIONS:
+            videos += _annotation_file(path, base or path.parent)
+        else:
+            raise UsageError(f"'{path}' is neither a folder of class folders nor a .csv or .txt annotation file")
+    return videos
+
+
+def find_unlabelled(source: Source, base: Path | None = None) -> list[Video]:
+    """The videos to predict: every video below a folder, a single file, or the first column of an annotation file."""
+    videos: list[Video] = []
+    for path in as_list(source):
+        if require(path, "video source").is_dir():
+            found = [Video(str(file), (), str(path)) for file in _walk(path)]
+            if not found:
+                raise UsageError(f"'{path}' holds no videos ({', '.join(sorted(VIDEO_EXTENSIONS))})")
+            videos += found
+        elif path.suffix.lower() in ANNOTATION_EXTENSIONS:
+            videos += [Video(video.path, (), video.origin) for video in _annotation_file(path, base or path.parent)]
+        else:
+            videos.append(Video(str(path), (), str(path)))
+    return videos
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Every video below a folder, links followed, hidden files left out, in one order on every system."""
+    files = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(where, name) for name in names if not name.startswith(".")]
+    return sorted(file for file in files if file.suffix.lower() in VIDEO_EXTENSIONS)
+
+
+def _class_folders(folder: Path) -> list[Video]:
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        reason = "holds videos but no class folders" if _walk(folder) else "holds neither class folders nor videos"
+        raise UsageError(f"'{folder}' {reason}; expected {folder}/<class name>/<video file>")
+    videos = []
+    for entry in classes:
+        files = _walk(entry)
+        if not files:
+            raise UsageError(f"class folder '{entry}' holds no videos; fill it or take it away")
+        videos += [Video(str(file), (entry.name,), str(entry)) for file in files]
+    return videos
+
+
+def _annotation_file(file: Path, base: Path) -> list[Video]:
+    videos = []
+    for number, fields in _rows(file):
+        if len(fields) != 2 or not all(fields):
+            raise UsageError(f"{file}, line {number}: expected 'path label', got {' '.join(fields)!r}")
+        labels = tuple(label.strip() for label in fields[1].split("|"))
+        if not all(labels):
+            raise UsageError(f"{file}, line {number}: an empty label in {fields[1]!r}; several labels read 'a|b'")
+        indices = tuple(int(label) if label.lstrip("-").isdecimal() else label for label in labels)
+        videos.append(Video(str(base / fields[0]), indices, f"{file}, line {number}"))
+    if not videos:
+        raise UsageError(f"annotation file '{file}' holds no 'path label' line")
+    checked = videos[:: max(len(videos) // _CHECKED_PATHS, 1)]
+    missing = [video for video in checked if not Path(video.path).is_file()]
+    if missing:
+        raise UsageError(
+            f"{missing[0].origin}: no file '{missing[0].path}' ({len(missing)} of {len(checked)} looked for are "
+            f"missing); relative paths refer to '{base}'"
+        )
+    return videos
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line that is neither empty nor a comment nor a header."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"annotation file '{file}' is not UTF-8 text: {error}") from None
+    commas = file.suffix.lower() == ".csv" and any("," in line for line in lines)
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        # A label is one word in a text file; what stands before it is the path, spaces included.
+        fields = next(csv.reader([line], skipinitialspace=True)) if commas else line.rsplit(maxsplit=1)
+        fields = [field.strip() for field in fields]
+        if number == 1 and commas and fields[0].lower() in {"path", "video", "file", "filename"}:
+            continue
+        yield number, fields
+
+
+def class_names(videos: Sequence[Video]) -> list[str]:
+    """The classes of a training split: names sorted; of indices, every one up to the largest.
+
+    >>> class_names([Video("a.mp4", ("wave",), ""), Video("b.mp4", ("jump", "run"), "")])
+    ['jump', 'run', 'wave']
+    >>> class_names([Video("a.mp4", (2,), ""), Video("b.mp4", (0,), "")])
+    ['0', '1', '2']
+    """
+    labels = {label for video in videos for label in video.labels}
+    indices = [label for label in labels if isinstance(label, int)]
+    if len(indices) < len(labels):
+        return sorted(map(str, labels))
+    for video in videos:
+        if any(isinstance(label, int) and label < 0 for label in video.labels):
+            raise UsageError(f"{video.origin}: label {min(indices)} is out of range; class indices begin at 0")
+    return [str(number) for number in range(max(indices) + 1)]
+
+
+def label_indices(videos: Iterable[Video], classes: Sequence[str]) -> list[tuple[int, ...]]:
+    """The class indices of each video.
+
+    Raises:
+        UsageError: a class that the list lacks, or an index out of its range; names the place and the label.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+
+    def index_of(label: str | int, video: Video) -> int:
+        if str(label) in numbers:
+            return numbers[str(label)]
+        if isinstance(label, str):
+            raise UsageError(
+                f"{video.origin}: the training split has no class '{label}'{did_you_mean(label, classes)}; "
+                "the class list is made from the training split alone"
+            )
+        if not 0 <= label < len(classes):
+            raise UsageError(
+                f"{video.origin}: label {label} is out of range; the {len(classes)} classes of the training split "
+                f"are numbered 0 to {len(classes) - 1}"
+            )
+        return label
+
+    return [tuple(index_of(label, video) for label in video.labels) for video in videos]
+
+
+def split_per_class(
+    videos: Sequence[Video], fraction: float, shuffle: Callable[[str, int], Sequence[int]]
+) -> tuple[list[Video], list[Video]]:
+    """Take a share of each class away from the training videos; a class with two videos or more keeps one in each.
+
+    Args:
+        videos: labelled videos; the first label counts.
+        fraction: share of each class for validation, between 0 and 1.
+        shuffle: gives a permutation of n for a class name; it must not depend on the other classes.
+
+    Returns:
+        What remains for training, and what was taken for validation.
+    """
+    by_class: dict[str, list[int]] = {}
+    for number, video in enumerate(videos):
+        by_class.setdefault(str(video.labels[0]), []).append(number)
+    taken: set[int] = set()
+    for name, members in by_class.items():
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        taken.update(members[place] for place in shuffle(name, len(members))[:count])
+    train = [video for number, video in enumerate(videos) if number not in taken]
+    return train, [video for number, video in enumerate(videos) if number in taken]
