@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from lightframe.errors import UsageError, did_you_mean
 
-VIDEO_EXTENSIONS = frozenset(
-    [".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob"]
-    + [".webm", ".wmv"]
-)
+# fmt: off
+VIDEO_EXTENSIONS = frozenset([
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob",
+    ".webm", ".wmv",
+])
+# fmt: on
 ANNOTATION_EXTENSIONS = frozenset({".csv", ".txt"})
 # Asking a network drive for hundreds of thousands of files takes minutes; a wrong prefix shows in the first few.
 _CHECKED_PATHS = 1000

@@ -134,7 +134,10 @@ class SyntheticVideoDataModule(VideoDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            root=root,
+            # Named one by one: a root is asked what is in it, and before `prepare_data` it need not exist.
+            train=str(Path(root, "train")),
+            val=str(Path(root, "val")),
+            test=str(Path(root, "test")),
             frames=frames,
             stride=stride,
             size=size,

@@ -74,8 +74,8 @@ def normalize(video: Tensor, mean: Sequence[float], std: Sequence[float], dtype:
         std: likewise.
         dtype: of the result.
 
-    >>> normalize(torch.full((1, 3, 1, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).flatten()
-    tensor([1., 1., 1.])
+    >>> normalize(torch.zeros((1, 3, 1, 1, 1), dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).flatten()
+    tensor([-1., -1., -1.])
     """
     scale = torch.tensor([1 / (255 * s) for s in std], device=video.device).view(3, 1, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=video.device).view(3, 1, 1, 1)

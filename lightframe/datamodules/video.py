@@ -207,11 +207,12 @@ class VideoDataModule(LightningDataModule):
         self._epoch = state_dict["epoch"]
 
     def settings(self) -> dict[str, Any]:
-        """The arguments, as plain values, that make evaluation see what training saw."""
+        """The arguments, as plain values, with which evaluation sees what training saw."""
         clip = {
             key: value for key, value in asdict(self.clip).items() if key in ("frames", "stride", "size", "eval_crop")
         }
-        return {**clip, "mean": list(self.mean), "std": list(self.std)}
+        classes = {"classes": self.classes} if self.splits.knows_classes else {}
+        return {**clip, **classes, "mean": list(self.mean), "std": list(self.std)}
 
     # Loaders
 

@@ -1,0 +1,77 @@
+"""Predictions as a table: one line per video, the best classes first."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+from typing_extensions import override
+
+from lightframe.datamodules import VideoDataModule
+
+
+def best_classes(logits: Tensor, classes: Sequence[str], top: int, sigmoid: bool = False) -> list[list[str]]:
+    """Names and probabilities of the best classes of each row, alternating.
+
+    >>> import torch
+    >>> best_classes(torch.tensor([[0.75, 0.25]]).log(), ["jump", "wave"], top=2)
+    [['jump', '0.7500', 'wave', '0.2500']]
+    """
+    logits = logits.float()
+    values, indices = (logits.sigmoid() if sigmoid else logits.softmax(-1)).topk(min(top, logits.shape[1]))
+    return [
+        [text for value, index in zip(row, places, strict=True) for text in (classes[index], f"{value:.4f}")]
+        for row, places in zip(values.tolist(), indices.tolist(), strict=True)
+    ]
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes `predictions.csv` (path, class_1, score_1, ...) in the run folder, batch by batch, while predicting.
+
+    Each process writes what it predicted: the others' files are `predictions-rank1.csv` and so on.
+
+    Args:
+        top: how many classes per video.
+    """
+
+    def __init__(self, top: int = 5) -> None:
+        super().__init__(write_interval="batch")
+        self.top = top
+        self.path: Path | None = None
+
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        name = f"predictions-rank{trainer.global_rank}.csv" if trainer.global_rank else "predictions.csv"
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / name
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            columns = [f"{kind}_{place}" for place in range(1, self.top + 1) for kind in ("class", "score")]
+            csv.writer(file).writerow(["path", *columns])
+
+    @override
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if prediction is None or not isinstance(data, VideoDataModule) or self.path is None:
+            return
+        logits, videos = prediction["outputs"], data.splits.videos("predict")
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            return
+        known = data.classes if data.splits.knows_classes else []
+        classes = known if len(known) == logits.shape[1] else [str(number) for number in range(logits.shape[1])]
+        rows = best_classes(logits, classes, self.top, getattr(pl_module, "sigmoid", False))
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            for index, row in zip(prediction["index"].tolist(), rows, strict=True):
+                csv.writer(file).writerow([videos[index].path, *row])

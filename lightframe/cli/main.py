@@ -1,0 +1,214 @@
+"""`lightframe fit | validate | test | predict`, on Lightning's command line."""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+    RichProgressBar,
+)
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich.console import Console
+from typing_extensions import override
+
+from lightframe.callbacks import PredictionWriter
+from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path
+from lightframe.cli.nested import merge_nested
+from lightframe.cli.parser import Parser, refuse
+from lightframe.cli.run_folder import claim_run_folder, release_run_folder
+from lightframe.datamodules import VideoDataModule
+from lightframe.errors import UsageError
+from lightframe.module import LightFrameModule
+from lightframe.version import __version__
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes config.yaml to the run's folder, which is new: nothing stands there to be overwritten."""
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = self.parser.dump(self.config, skip_none=False)
+        Path(trainer.default_root_dir, self.config_filename).write_text(config, encoding="utf-8")
+
+
+class LightFrameCLI(LightningCLI):
+    """LightningCLI with this package's adapter and data module, its defaults, and a folder for each run.
+
+    Args:
+        args: the words of the command line; None: those of the process.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        words = list(sys.argv[1:] if args is None else args)
+        self.from_checkpoint: dict[str, dict[str, Any]] = {}
+        path = find_ckpt_path(words)
+        # A training says itself what it trains: from a checkpoint, an option that was taken out would come back.
+        if path and words and words[0] in ("validate", "test", "predict"):
+            self.from_checkpoint = checkpoint_defaults(path, words)
+        self.words = merge_nested(words, self.from_checkpoint.get("model", {}).get("init_args", {}))
+        self.run_folder: Path | None = None
+        super().__init__(
+            model_class=LightFrameModule,
+            datamodule_class=VideoDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            parser_kwargs={"description": "Train, evaluate and benchmark video models.", "version": __version__},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            # The adapter keeps its own hyperparameters, plain ones, from the command line as from Python.
+            load_from_checkpoint_support=False,
+        )
+
+    @override
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        return super().init_parser(prog="lightframe", **kwargs)
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        module = self.from_checkpoint.get("model") or {"class_path": "lightframe.LightFrameModule"}
+        data = {"class_path": "lightframe.VideoDataModule", "init_args": self.from_checkpoint.get("data", {})}
+        parser.set_defaults({"model": module, "data": data, "trainer.log_every_n_steps": 10})
+        assert isinstance(parser, Parser)
+        parser.described = {"model": LightFrameModule, "data": VideoDataModule}
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        assert isinstance(parser, Parser)
+        parser.commands = self._subcommand_parsers  # type: ignore[assignment]
+        self.config = parser.parse_args(self.words)
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets a checkpoint's hyperparameters win over what is typed. Ours came before, as defaults.
+
+        A private method of LightningCLI; tests/cli/test_checkpoint.py notices when it is no longer called so.
+        """
+
+    @override
+    def instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        data = self._parser(self.subcommand).instantiate_classes(Namespace(data=config.data)).data
+        # The saved config must stay what was typed: the number of classes is the data's to tell, also next time.
+        staged = self.config.clone()
+        staged[self.subcommand].data = data
+        arguments = staged[self.subcommand].model.init_args
+        if "num_classes" in arguments and arguments.num_classes is None and hasattr(type(data), "num_classes"):
+            arguments.num_classes = data.num_classes
+        self.config_init = self.parser.instantiate_classes(staged)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings = self._get(self.config_init, "trainer")
+        if settings.fast_dev_run or settings.barebones:
+            return super().instantiate_trainer(**kwargs)
+        self.run_folder = claim_run_folder(settings.default_root_dir or "runs")
+        given = settings.callbacks or []
+        given = given if isinstance(given, list) else [given]
+        defaults: dict[str, Any] = {
+            "default_root_dir": str(self.run_folder),
+            "logger": self._loggers() if settings.logger in (None, True) else settings.logger,
+        }
+        defaults["callbacks"] = given + self._callbacks(given, settings, bool(defaults["logger"]))
+        return super().instantiate_trainer(**{**defaults, **kwargs})
+
+    def _loggers(self) -> list[Logger]:
+        folder = str(self.run_folder)
+        return [TensorBoardLogger(folder, name="", version=""), CSVLogger(folder, name="", version="csv")]
+
+    def _callbacks(self, given: Sequence[Callback], settings: Namespace, logs: bool) -> list[Callback]:
+        """The callbacks of every run, but for those of a kind that the user gave."""
+        fits = self.subcommand == "fit"
+        wanted: list[tuple[bool, type, Any]] = [
+            (settings.enable_progress_bar is not False, ProgressBar, RichProgressBar),
+            (fits and settings.enable_checkpointing is not False, ModelCheckpoint, self._checkpoint),
+            (fits and logs, LearningRateMonitor, lambda: LearningRateMonitor(logging_interval="step")),
+            (self.subcommand == "predict", PredictionWriter, PredictionWriter),
+        ]
+        return [make() for wants, kind, make in wanted if wants and not any(isinstance(one, kind) for one in given)]
+
+    def _checkpoint(self) -> ModelCheckpoint:
+        """Keeps the best, by the first metric or else the loss of the validation split, and the last."""
+        common: dict[str, Any] = {"save_last": True, "auto_insert_metric_name": False}
+        if not (isinstance(self.model, LightFrameModule) and _validates(self.datamodule)):
+            return ModelCheckpoint(filename="epoch={epoch:03d}-step={step}", **common)
+        names = self.model.epoch_values["val"].scores() if self.model.losses is not None else []
+        name, mode = (names[0], "max") if names else ("loss", "min")
+        # Slashes in a name would make folders, so the metric's is written out.
+        filename = f"best-epoch={{epoch:03d}}-{name}={{val/{name}:.4f}}"
+        return ModelCheckpoint(monitor=f"val/{name}", mode=mode, filename=filename, **common)
+
+    def before_predict(self) -> None:
+        self.config_init.predict["return_predictions"] = False  # they are written, not kept
+
+    def after_fit(self) -> None:
+        """Say where everything is."""
+        if self.run_folder is None or not self.trainer.is_global_zero:
+            return
+        lines = {"Run folder": str(self.run_folder)}
+        checkpoint = self.trainer.checkpoint_callback
+        if isinstance(checkpoint, ModelCheckpoint):
+            if checkpoint.best_model_path:
+                score = checkpoint.best_model_score
+                shown = f" ({checkpoint.monitor} {score:.4f})" if score is not None else ""
+                lines["Best checkpoint"] = _relative(checkpoint.best_model_path) + shown
+            if checkpoint.last_model_path:
+                lines["Last checkpoint"] = _relative(checkpoint.last_model_path)
+        if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
+            lines["TensorBoard"] = f"tensorboard --logdir {self.run_folder}"
+        self._say(lines)
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, PredictionWriter) and callback.path is not None and self.trainer.is_global_zero:
+                self._say({"Predictions": str(callback.path)})
+
+    def _say(self, lines: dict[str, str]) -> None:
+        console = Console(soft_wrap=True, highlight=False)  # a path broken over lines cannot be copied
+        for name, value in lines.items():
+            console.print(f"[bold]{name + ':':<17}[/bold]", end="")
+            console.print(value, markup=False)
+
+
+def _validates(data: Any) -> bool:
+    return not isinstance(data, VideoDataModule) or data.splits.has("val")
+
+
+def _relative(path: str) -> str:
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake that the user can mend ends it in one line with exit code 2."""
+    # A console script does not have the current folder on its path, and a user's own net stands there.
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
+    # Lightning 2.6 asks torch 2.15's tree specs in a way that is going away: nothing that a user could mend.
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    try:
+        LightFrameCLI(args)
+    except ValueError as error:
+        # jsonargparse wraps what a constructor raises in an error of its own.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UsageError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        release_run_folder()
+        refuse(cause)

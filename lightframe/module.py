@@ -1,0 +1,337 @@
+"""LightFrameModule: the adapter between a user's net and Lightning."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.data import extract_batch_size
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric, MetricCollection
+from typing_extensions import override
+
+from lightframe.datamodules.batch import VideoBatch
+from lightframe.epoch_values import EpochValues, write_table
+from lightframe.errors import UsageError
+from lightframe.loss_result import LossResult
+from lightframe.losses import BinaryCrossEntropy, CrossEntropy
+from lightframe.metric_collection import check_metrics
+from lightframe.models import MODELS
+from lightframe.optimizers import build_optimizer, check_optimizer, group_options
+from lightframe.parameters import parameter_groups
+from lightframe.plain import is_plain, to_plain
+from lightframe.registry import accepts, split_spec
+from lightframe.schedulers import RunLength, build_scheduler, check_scheduler
+from lightframe.version import __version__
+from lightframe.views import average_views
+from lightframe.weighted_losses import Losses, build_losses
+
+if TYPE_CHECKING:
+    Net = str | Mapping[str, Any] | nn.Module
+    Loss = str | Sequence[Any] | Mapping[str, Any] | Callable[..., Any] | nn.Module
+    OptimizerLike = str | Callable[..., Optimizer]
+    SchedulerLike = str | Callable[..., LRScheduler]
+    Metrics = str | Sequence[Any] | Mapping[str, Any] | Metric | MetricCollection
+else:
+    # What a config may hold: the command line reads its schema from these.
+    Net = str | dict[str, Any]
+    Loss = str | list[Any] | dict[str, Any]
+    OptimizerLike = str
+    SchedulerLike = str
+    Metrics = str | list[Any] | dict[str, Any]
+
+
+class LightFrameModule(LightningModule):
+    """Trains any net: it brings the losses, the optimizer with its schedule, and the metrics.
+
+    There are two ways to a loss. With `loss`, `outputs = net(inputs)` and each loss is `loss(outputs, targets)`. With
+    `loss=None` the net computes its own, `net(batch)`, and returns a tensor, a dict of losses, which are summed, or a
+    pair (losses, metrics).
+
+    Made to be subclassed: `unpack`, `forward`, `compute_loss` and `parameter_groups` are the points to override.
+
+    | logged key                          | what                                          | when             |
+    |-------------------------------------|-----------------------------------------------|------------------|
+    | train/loss, train/loss_<name>       | the sum, and each loss without its weight     | each step        |
+    | train/loss_epoch                    | mean over the samples of the epoch            | end of an epoch  |
+    | train/<metric>                      | metrics over the epoch                        | end of an epoch  |
+    | val/loss, val/loss_<name>, test/... | means over the samples of the split           | end of the split |
+    | val/<metric>, test/<metric>         | metrics over the split                        | end of the split |
+
+    A metric that is not one number (`confusion_matrix`) is written to a .csv file in the run folder instead.
+
+    Args:
+        net: a net's name (see `lightframe.models.MODELS`), an import path, either with arguments as
+            {name: ..., argument: value}, or an nn.Module.
+        loss: a name (ce, bce, focal, mse, l1) or import path, a list of them, or a dict of name to weight or
+            arguments: {ce: 1.0, focal: {weight: 0.5, gamma: 2}}. A function or nn.Module in Python. Null: the net
+            computes its own.
+        optimizer: a name (sgd, adam, adamw, ...; any of torch's), or an import path; in Python also a function of
+            the parameters.
+        lr: learning rate. Null: the optimizer's own default.
+        optimizer_args: its other arguments (momentum, weight_decay, betas, ...), and larc, no_decay_norm_bias and
+            layer_decay, which go with any of them.
+        scheduler: a name (step, multistep, exponential, constant, linear, cosine, cosine_with_restarts, polynomial,
+            one_cycle, plateau), or an import path; in Python also a function of the optimizer. It steps once per
+            optimizer step.
+        scheduler_args: its arguments, and warmup_steps, warmup_method and warmup_factor, which go with any of them.
+        metrics: names (top1, top3, top5, mean_class_accuracy, f1, auroc, multilabel_map, confusion_matrix) or import
+            paths; in Python also torchmetrics objects. Null: none.
+        num_classes: passed to a net built by name, and to the metrics. The command line takes it from the data.
+
+    Raises:
+        UsageError: an unknown name or an argument that does not fit; says which, and the nearest right one.
+
+    >>> import torch
+    >>> module = LightFrameModule("tiny3d", loss="ce", optimizer="adamw", lr=1e-3, num_classes=6)
+    >>> module(torch.zeros(2, 3, 4, 32, 32)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        loss: Loss | None = None,
+        optimizer: OptimizerLike = "sgd",
+        lr: float | None = None,
+        optimizer_args: dict[str, Any] | None = None,
+        scheduler: SchedulerLike | None = None,
+        scheduler_args: dict[str, Any] | None = None,
+        metrics: Metrics | None = ("top1", "top5"),
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._given = _constructor_arguments(self, inspect.currentframe())
+        self._save_plain_hyperparameters()
+        self.num_classes = num_classes
+        self.net, self.net_classes = _build_net(net, num_classes)
+        self.losses: Losses | None = build_losses(loss) if loss is not None else None
+        check_optimizer(optimizer, lr, optimizer_args)
+        self.optimizer, self.lr, self.optimizer_args = optimizer, lr, optimizer_args
+        check_scheduler(scheduler, scheduler_args)
+        self.scheduler, self.scheduler_args = scheduler, scheduler_args
+        check_metrics(metrics)
+        self.epoch_values = {phase: EpochValues(metrics, num_classes) for phase in ("train", "val", "test")}
+
+    # The points to override
+
+    def forward(self, inputs: Any) -> Any:
+        """Outputs of the net, for a classifier logits (B, classes), for inputs (B, 3, T, H, W)."""
+        return self.net(inputs)
+
+    def unpack(self, batch: Any) -> tuple[Any, Any]:
+        """Inputs and targets of a batch: by default its first two items, or `video` and `label` of a dict."""
+        if isinstance(batch, Mapping) and {"video", "label"} <= batch.keys():
+            return batch["video"], batch["label"]
+        if isinstance(batch, Sequence) and len(batch) >= 2:
+            return batch[0], batch[1]
+        raise UsageError(
+            f"cannot tell inputs and targets of a batch of type {type(batch).__name__}: give (inputs, targets, ...) or "
+            "{'video': ..., 'label': ...}, or override unpack(batch)"
+        )
+
+    def compute_loss(self, outputs: Any, targets: Any) -> Any:
+        """The loss of a batch: a scalar tensor, a dict of them, which are summed, or a pair (losses, metrics)."""
+        assert self.losses is not None
+        return self.losses(outputs, targets)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups of trainable parameters for the optimizer, as `no_decay_norm_bias` and `layer_decay` ask for them."""
+        return parameter_groups(self, self.net, **group_options(self.optimizer, self.lr, self.optimizer_args))
+
+    # One step, three thin phases
+
+    def step(self, batch: Any, phase: str) -> dict[str, Any]:
+        """Outputs, loss and logging of one batch.
+
+        Returns:
+            `loss` (None in evaluation when the net gives none), `outputs`, `targets` and `index`, the latter three
+            None where they are not known.
+        """
+        outputs = targets = None
+        result: LossResult | None
+        if self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss:
+            returned = self.net(batch)
+            if phase == "train" or _is_loss(returned):
+                result = LossResult.of(returned)
+            else:  # detectors give their losses in training only
+                result, outputs = None, returned
+        else:
+            inputs, targets = self.unpack(batch)
+            outputs = self(inputs) if phase == "train" else self._scores(batch, inputs)
+            result = LossResult.of(self.compute_loss(outputs, targets))
+        self._log_step(phase, result, outputs, targets, extract_batch_size(batch))
+        index = batch.index if isinstance(batch, VideoBatch) else None
+        return {"loss": result and result.total, "outputs": _detach(outputs), "targets": targets, "index": index}
+
+    @override
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        return self.step(batch, "train")
+
+    # A batch is None when not one of its videos could be read.
+
+    @override
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
+        return None if batch is None else self.step(batch, "val")
+
+    @override
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
+        return None if batch is None else self.step(batch, "test")
+
+    @override
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
+        """Scores of a batch: `outputs` as `forward` gives them, and `index`."""
+        if batch is None:
+            return None
+        if self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss:
+            return {"outputs": self.net(batch), "index": None}
+        inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
+        return {"outputs": self._scores(batch, inputs), "index": getattr(batch, "index", None)}
+
+    def _scores(self, batch: Any, inputs: Any) -> Any:
+        """Outputs in evaluation, where a video may come in several views: (B, views, 3, T, H, W)."""
+        if not (isinstance(batch, VideoBatch) and inputs.ndim == 6):
+            return self(inputs)
+        outputs = self(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return average_views(outputs, sigmoid=self.sigmoid)
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether the losses judge each class by itself; else the scores are a softmax over the classes."""
+        kinds = {type(loss) for loss in self.losses.modules()} if self.losses is not None else set()
+        return BinaryCrossEntropy in kinds and CrossEntropy not in kinds
+
+    def _log_step(self, phase: str, result: LossResult | None, outputs: Any, targets: Any, count: int) -> None:
+        values: dict[str, Any] = {}
+        if result is not None:
+            values = {"loss": result.total, **{f"loss_{name}": part for name, part in result.parts.items()}}
+            values = {name: value.detach() for name, value in values.items()} | result.metrics
+        epoch = self.epoch_values[phase]
+        if phase == "train":
+            self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=count)
+            self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=count)
+            values = {"loss_epoch": values["loss"]}
+        epoch.update(values, count, self.device)
+        if outputs is not None and targets is not None:
+            epoch.update_metrics(_detach(outputs), targets)
+
+    # Ends of epochs
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val")
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test")
+
+    def _log_epoch(self, phase: str) -> None:
+        for name, value in self.epoch_values[phase].compute().items():
+            if value.ndim == 0:
+                self.log(f"{phase}/{name}", value, prog_bar=name in ("top1", "loss") and phase != "train")
+            else:
+                self._write_table(f"{phase}-{name}.csv", value)
+
+    def _write_table(self, name: str, value: Tensor) -> None:
+        folder = self.trainer.log_dir  # on every rank: it is broadcast
+        if folder and self.trainer.is_global_zero and not self.trainer.sanity_checking and not _fast_dev_run(self):
+            classes = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+            write_table(Path(folder) / name, value, classes)
+
+    # Set-up and checkpoints
+
+    @override
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        classes = getattr(data, "num_classes", None) if stage == "fit" else None
+        if classes and self.net_classes not in (None, classes):
+            raise UsageError(
+                f"the net has {self.net_classes} outputs and the data {classes} classes: give num_classes={classes}"
+            )
+
+    @override
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.optimizer, self.parameter_groups(), self.lr, self.optimizer_args)
+        if self.scheduler is None and not self.scheduler_args:
+            return optimizer
+        run = RunLength.of(self.trainer)
+        return [optimizer], build_scheduler(self.scheduler, optimizer, self.scheduler_args, run)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        settings = getattr(data, "settings", None)
+        checkpoint["lightframe"] = {
+            "version": __version__,
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            # Of what was given as an object nothing but its class can be told: enough to say what is missing.
+            "objects": {name: _type_name(value) for name, value in self._given.items() if not is_plain(value)},
+            "data": to_plain(settings()) if callable(settings) else {},
+        }
+
+    def _save_plain_hyperparameters(self) -> None:
+        plain = {name: to_plain(value) for name, value in self._given.items() if is_plain(value)}
+        if plain:
+            # Only these, by name: Lightning would pickle a net or a function with the rest.
+            self.save_hyperparameters(*plain)
+            self.hparams.update(plain)
+
+
+def _constructor_arguments(self: object, frame: FrameType | None) -> dict[str, Any]:
+    """What the outermost `__init__` was given: the arguments that rebuild a module of a subclass, too."""
+    given: dict[str, Any] = {}
+    while frame is not None and frame.f_code.co_name == "__init__":
+        names, _, keywords, values = inspect.getargvalues(frame)
+        if not names or values[names[0]] is not self:
+            break
+        given = {name: values[name] for name in names[1:]} | (values[keywords] if keywords else {})
+        frame = frame.f_back
+    return given
+
+
+def _build_net(net: Any, num_classes: int | None) -> tuple[nn.Module, int | None]:
+    """The net, and how many classes it was built for, where that is known."""
+    if isinstance(net, nn.Module):
+        return net, None
+    if not isinstance(net, str | Mapping):
+        raise UsageError(f"net must be a name, an import path or an nn.Module, not {type(net).__name__}")
+    name, args = split_spec("net", net)
+    factory, classes = MODELS[name], None
+    if accepts(factory, "num_classes"):
+        if num_classes is not None:
+            args.setdefault("num_classes", num_classes)
+        classes = args.get("num_classes", inspect.signature(factory).parameters["num_classes"].default)
+        if classes is inspect.Parameter.empty:
+            raise UsageError(f"net '{name}' needs the number of classes: give num_classes")
+    built = MODELS.build(name, **args)
+    if not isinstance(built, nn.Module):
+        raise UsageError(f"net '{name}' makes a {type(built).__name__}, not an nn.Module")
+    return built, classes
+
+
+def _is_loss(returned: Any) -> bool:
+    """Whether a net in evaluation returned one of the three kinds of losses, and not its predictions."""
+    losses = returned[0] if isinstance(returned, tuple) and len(returned) == 2 else returned
+    values = list(losses.values()) if isinstance(losses, Mapping) else [losses]
+    return bool(values) and all(isinstance(value, Tensor) and value.ndim == 0 for value in values)
+
+
+def _detach(outputs: Any) -> Any:
+    return outputs.detach() if isinstance(outputs, Tensor) else outputs
+
+
+def _type_name(value: Any) -> str:
+    named = value if isinstance(value, type) or inspect.isfunction(value) else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _fast_dev_run(module: LightningModule) -> bool:
+    return bool(getattr(module.trainer, "fast_dev_run", False))
