@@ -1,0 +1,136 @@
+"""Which parameters are trained with which learning rate and weight decay."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from lightframe.errors import UsageError
+
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+
+
+def norm_and_bias(module: nn.Module) -> set[nn.Parameter]:
+    """The parameters of normalisation layers and all of at most one dimension: what weight decay is often kept from.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm([3, 3]))
+    >>> sorted(tuple(parameter.shape) for parameter in norm_and_bias(net))
+    [(3,), (3, 3), (3, 3)]
+    """
+    norms = {p for part in module.modules() if isinstance(part, NORMS) for p in part.parameters(recurse=False)}
+    return norms | {p for p in module.parameters() if p.ndim <= 1}
+
+
+def layers(net: nn.Module) -> list[nn.Module]:
+    """The layers of a net, from input to output: its children, in the order in which they were assigned.
+
+    A plain `nn.Sequential` or `nn.ModuleList` stands for its own children, and so on down; a subclass of them is one
+    layer, as any other block. A child without parameters is none; a frozen one is, so that freezing a layer leaves
+    the learning rates of the others alone.
+
+    >>> len(layers(nn.Sequential(nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)), nn.Linear(1, 1))))
+    3
+    """
+
+    def walk(parent: nn.Module) -> Iterator[nn.Module]:
+        for child in parent.children():
+            if type(child) in (nn.Sequential, nn.ModuleList):
+                yield from walk(child)
+            elif not isinstance(child, nn.ParameterList | nn.ParameterDict) and any(True for _ in child.parameters()):
+                yield child
+
+    return list(dict.fromkeys(walk(getattr(net, "_orig_mod", net))))  # torch.compile puts the net into `_orig_mod`
+
+
+def layer_numbers(module: nn.Module, net: nn.Module) -> tuple[dict[nn.Parameter, int], int]:
+    """The number of the layer of each parameter of `module`, from 0, and the number of the last layer.
+
+    What stands on the net itself (a class token, position embeddings) belongs to the first layer, what `module` has
+    outside of `net` (a second head, a loss with parameters) to the last; a shared parameter to the first it is in.
+    """
+    stack = layers(net)
+    last = max(len(stack) - 1, 0)
+    numbers: dict[nn.Parameter, int] = {}
+    for number, layer in enumerate(stack):
+        for parameter in layer.parameters():
+            numbers.setdefault(parameter, number)
+    for rest, number in ((net, 0), (module, last)):
+        for parameter in rest.parameters():
+            numbers.setdefault(parameter, number)
+    return numbers, last
+
+
+def check_grouping(no_decay_norm_bias: bool = False, layer_decay: float | None = None) -> None:
+    """Raise a UsageError unless `parameter_groups` can work with these settings."""
+    if not isinstance(no_decay_norm_bias, bool):
+        raise UsageError(f"no_decay_norm_bias is true or false, not {no_decay_norm_bias!r}")
+    number = isinstance(layer_decay, int | float) and not isinstance(layer_decay, bool)
+    if layer_decay is not None and not (number and 0 < layer_decay <= 1):
+        raise UsageError(f"layer_decay={layer_decay!r} must be above 0 and at most 1, such as 0.75")
+
+
+def parameter_groups(
+    module: nn.Module,
+    net: nn.Module | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    no_decay_norm_bias: bool = False,
+    layer_decay: float | None = None,
+) -> list[dict[str, Any]]:
+    """The trainable parameters of `module`, each once, in as few groups for an optimizer as the settings allow.
+
+    A group says only what sets it apart: `weight_decay` 0 and its own `lr`. All else is the optimizer's.
+
+    Args:
+        net: the part of `module` whose layers `layer_decay` counts (default: `module` itself).
+        lr: the learning rate of the last layer; needed for `layer_decay` only.
+        weight_decay: the optimizer's; 0 spares the groups of `no_decay_norm_bias`, None stands for any other.
+        no_decay_norm_bias: `weight_decay` is 0 for the parameters of `norm_and_bias`.
+        layer_decay: the lr of a layer is `lr * layer_decay ** (layers behind it)`, see `layers`.
+
+    Raises:
+        UsageError: nothing is trainable, a setting is out of range, or the net has no two layers to tell apart.
+
+    >>> net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1, bias=False))
+    >>> [(g["name"], g["lr"], len(g["params"])) for g in parameter_groups(net, lr=0.1, layer_decay=0.5)]
+    [('layer0', 0.05, 2), ('layer1', 0.1, 1)]
+    >>> [(g["name"], g.get("weight_decay")) for g in parameter_groups(net, no_decay_norm_bias=True)]
+    [('decay', None), ('no_decay', 0.0)]
+    """
+    check_grouping(no_decay_norm_bias, layer_decay)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        frozen = sum(1 for _ in module.parameters())
+        state = f"all {frozen} parameters are frozen (requires_grad=False)" if frozen else "there are no parameters"
+        raise UsageError(f"nothing to train: {state}")
+    spared = norm_and_bias(module) if no_decay_norm_bias and weight_decay != 0 else set()
+    by_layer = layer_decay is not None and layer_decay != 1
+    numbers, last = layer_numbers(module, net or module) if by_layer else ({}, 0)
+    if by_layer and (lr is None or last == 0):
+        reason = "a learning rate: give lr" if lr is None else "a net of at least two layers: override parameter_groups"
+        raise UsageError(f"layer_decay={layer_decay} needs {reason}")
+
+    groups: dict[str, dict[str, Any]] = {}
+    for parameter in parameters:
+        name = "no_decay" if parameter in spared else "decay"
+        own: dict[str, Any] = {"weight_decay": 0.0} if parameter in spared else {}
+        if by_layer and lr is not None and layer_decay is not None:
+            number = numbers[parameter]
+            name = f"layer{number}" + ("_no_decay" if parameter in spared else "")
+            own["lr"] = lr * layer_decay ** (last - number)
+        groups.setdefault(name, {"params": [], "name": name, **own})["params"].append(parameter)
+    if len(groups) == 1:
+        for group in groups.values():
+            del group["name"]  # LearningRateMonitor would show it
+    return list(groups.values())
