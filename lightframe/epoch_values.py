@@ -7,10 +7,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from lightframe.errors import UsageError
 from lightframe.metric_collection import build_metrics
+
+
+class SampleMean(Metric):
+    """The mean over all samples of means over batches.
+
+    torchmetrics' MeanMetric forgets the weights when it is told to leave NaN alone (1.9, `nan_strategy="disable"`),
+    and here a loss that is not finite has to show.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor | float, count: int) -> None:
+        """Add the mean over `count` samples."""
+        self.total += value * count
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """The mean over all samples."""
+        return self.total / self.count
 
 
 class EpochValues:
@@ -31,15 +56,14 @@ class EpochValues:
     def __init__(self, metrics: Any, num_classes: int | None = None) -> None:
         self.spec = metrics
         self.num_classes = num_classes
-        self.means: dict[str, MeanMetric] = {}
+        self.means: dict[str, SampleMean] = {}
         self.metrics: MetricCollection | None = None
 
     def update(self, values: Mapping[str, Tensor | float], count: int, device: torch.device | str) -> None:
         """Add the means over `count` samples."""
         for name, value in values.items():
             if name not in self.means:
-                # A loss that is not finite has to show, not to be left out of its mean.
-                self.means[name] = MeanMetric(nan_strategy="disable")
+                self.means[name] = SampleMean()
             self.means[name].to(device).update(value, count)
 
     def update_metrics(self, outputs: Any, targets: Any) -> None:

@@ -24,7 +24,7 @@ from lightframe.models import MODELS
 from lightframe.optimizers import build_optimizer, check_optimizer, group_options
 from lightframe.parameters import parameter_groups
 from lightframe.plain import is_plain, to_plain
-from lightframe.registry import accepts, split_spec
+from lightframe.registry import accepts, check_arguments, split_spec
 from lightframe.schedulers import RunLength, build_scheduler, check_scheduler
 from lightframe.version import __version__
 from lightframe.views import average_views
@@ -110,6 +110,10 @@ class LightFrameModule(LightningModule):
         self.num_classes = num_classes
         self.net, self.net_classes = _build_net(net, num_classes)
         self.losses: Losses | None = build_losses(loss) if loss is not None else None
+        # A numpy number as learning rate would end up in the optimizer's state, and make the checkpoint unreadable.
+        lr = to_plain(lr) if is_plain(lr) else lr
+        optimizer_args = to_plain(optimizer_args) if is_plain(optimizer_args) else optimizer_args
+        scheduler_args = to_plain(scheduler_args) if is_plain(scheduler_args) else scheduler_args
         check_optimizer(optimizer, lr, optimizer_args)
         self.optimizer, self.lr, self.optimizer_args = optimizer, lr, optimizer_args
         check_scheduler(scheduler, scheduler_args)
@@ -166,7 +170,12 @@ class LightFrameModule(LightningModule):
             result = LossResult.of(self.compute_loss(outputs, targets))
         self._log_step(phase, result, outputs, targets, extract_batch_size(batch))
         index = batch.index if isinstance(batch, VideoBatch) else None
-        return {"loss": result and result.total, "outputs": _detach(outputs), "targets": targets, "index": index}
+        return {
+            "loss": None if result is None else result.total,
+            "outputs": _detach(outputs),
+            "targets": targets,
+            "index": index,
+        }
 
     @override
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -271,7 +280,7 @@ class LightFrameModule(LightningModule):
         settings = getattr(data, "settings", None)
         checkpoint["lightframe"] = {
             "version": __version__,
-            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class_path": class_path(type(self)),
             # Of what was given as an object nothing but its class can be told: enough to say what is missing.
             "objects": {name: _type_name(value) for name, value in self._given.items() if not is_plain(value)},
             "data": to_plain(settings()) if callable(settings) else {},
@@ -283,6 +292,7 @@ class LightFrameModule(LightningModule):
             # Only these, by name: Lightning would pickle a net or a function with the rest.
             self.save_hyperparameters(*plain)
             self.hparams.update(plain)
+            self.hparams_initial.update(plain)
 
 
 def _constructor_arguments(self: object, frame: FrameType | None) -> dict[str, Any]:
@@ -309,8 +319,9 @@ def _build_net(net: Any, num_classes: int | None) -> tuple[nn.Module, int | None
         if num_classes is not None:
             args.setdefault("num_classes", num_classes)
         classes = args.get("num_classes", inspect.signature(factory).parameters["num_classes"].default)
-        if classes is inspect.Parameter.empty:
-            raise UsageError(f"net '{name}' needs the number of classes: give num_classes")
+    check_arguments("net", name, factory, (), args, partial=True)
+    if classes is inspect.Parameter.empty:
+        raise UsageError(f"net '{name}' needs the number of classes: give num_classes")
     built = MODELS.build(name, **args)
     if not isinstance(built, nn.Module):
         raise UsageError(f"net '{name}' makes a {type(built).__name__}, not an nn.Module")
@@ -328,9 +339,13 @@ def _detach(outputs: Any) -> Any:
     return outputs.detach() if isinstance(outputs, Tensor) else outputs
 
 
-def _type_name(value: Any) -> str:
-    named = value if isinstance(value, type) or inspect.isfunction(value) else type(value)
+def class_path(named: Any) -> str:
+    """The import path of a class or function."""
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _type_name(value: Any) -> str:
+    return class_path(value if isinstance(value, type) or inspect.isfunction(value) else type(value))
 
 
 def _fast_dev_run(module: LightningModule) -> bool:

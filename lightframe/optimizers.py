@@ -38,20 +38,6 @@ for _name, _class in NAMED.items():
     OPTIMIZERS.register(_name)(_class)
 
 
-def resolve(registry: Registry, choice: str | Factory) -> tuple[str, Factory]:
-    """A name for messages and the factory behind a name, an import path or a callable.
-
-    >>> resolve(OPTIMIZERS, "SGD")
-    ('SGD', <class 'torch.optim.sgd.SGD'>)
-    """
-    if isinstance(choice, str):
-        return choice, registry[choice]
-    if callable(choice):
-        return getattr(choice, "__name__", type(choice).__name__), choice
-    kind = registry.kind
-    raise UsageError(f"{kind}: give a name, an import path or a function that makes it, not {type(choice).__name__}")
-
-
 def _default(factory: Factory, argument: str) -> Any:
     """The factory's own default, None where its signature tells none."""
     if not accepts(factory, argument):
@@ -104,7 +90,7 @@ def build_optimizer(
     >>> build_optimizer("SGD", [{"params": [weight]}], lr=0.5, args={"larc": True}).param_groups[0]["lr"]
     0.5
     """
-    name, factory = resolve(OPTIMIZERS, optimizer)
+    name, factory = OPTIMIZERS.resolve(optimizer)
     own, _, larc = _split(lr, args)
     settings = _larc_settings(larc)
     check_arguments("optimizer", name, factory, (groups,), own)
@@ -125,7 +111,7 @@ def check_optimizer(optimizer: str | Factory, lr: float | None = None, args: Map
         ...
     lightframe.errors.UnknownNameError: unknown optimizer 'sgdd'; did you mean 'sgd'? (known: ...
     """
-    name, factory = resolve(OPTIMIZERS, optimizer)
+    name, factory = OPTIMIZERS.resolve(optimizer)
     own, _, larc = _split(lr, args)
     check_arguments("optimizer", name, factory, (None,), own)
     _larc_settings(larc)
@@ -145,7 +131,7 @@ def group_options(
     >>> group_options("adamw", args={"layer_decay": 0.75})
     {'lr': 0.001, 'weight_decay': 0.01, 'layer_decay': 0.75}
     """
-    name, factory = resolve(OPTIMIZERS, optimizer)
+    name, factory = OPTIMIZERS.resolve(optimizer)
     own, grouping, _ = _split(lr, args)
     check_grouping(**grouping)
     values = {key: own[key] if key in own else _default(factory, key) for key in ("lr", "weight_decay")}

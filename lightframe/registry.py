@@ -59,13 +59,15 @@ def check_arguments(
         signature = inspect.signature(factory)
     except (TypeError, ValueError):
         return
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = [] if takes_all else [argument for argument in kwargs if not accepts(factory, argument)]
     try:
-        (signature.bind_partial if partial else signature.bind)(*args, **kwargs)
+        # With an argument that is unknown, the one that seems to be missing is the same with its name mistyped.
+        (signature.bind_partial if partial or unknown else signature.bind)(*args, **kwargs)
     except TypeError as error:
         reason = str(error)
-        for argument in kwargs:
-            if reason.endswith(f"unexpected keyword argument '{argument}'"):
-                reason = f"it takes no '{argument}'" + did_you_mean(argument, signature.parameters)
+        if unknown:
+            reason = f"it takes no '{unknown[0]}'" + did_you_mean(unknown[0], signature.parameters)
         shown = signature.replace(
             parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
             return_annotation=signature.empty,
@@ -137,7 +139,10 @@ class Registry(Mapping[str, Factory]):
             if name.lower() in more:
                 return more[name.lower()]
         if "." in name:
-            return import_path(name, self.kind)
+            found = import_path(name, self.kind)
+            if not callable(found):
+                raise UsageError(f"{self.kind} '{name}' is a {type(found).__name__}, which cannot be called")
+            return found
         names = self.names()
         raise UnknownNameError(
             f"unknown {self.kind} '{name}'{did_you_mean(name, names)} "
@@ -149,6 +154,16 @@ class Registry(Mapping[str, Factory]):
 
     def __len__(self) -> int:
         return len(self.names())
+
+    def resolve(self, choice: str | Factory) -> tuple[str, Factory]:
+        """A name for messages, and the factory behind a name, an import path or a callable."""
+        if isinstance(choice, str):
+            return choice, self[choice]
+        if callable(choice):
+            return getattr(choice, "__name__", type(choice).__name__), choice
+        raise UsageError(
+            f"{self.kind}: give a name, an import path or a function that makes it, not {type(choice).__name__}"
+        )
 
     def build(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call the factory `name` with these arguments, after checking that they fit its signature."""

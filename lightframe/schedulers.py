@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,55 +14,21 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 from typing_extensions import override
 
 from lightframe.errors import UnknownNameError, UsageError, did_you_mean
-from lightframe.optimizers import resolve
 from lightframe.registry import Factory, Registry, accepts, check_arguments
+from lightframe.schedules import (
+    constant,
+    cosine,
+    cosine_with_restarts,
+    exponential,
+    linear,
+    multistep,
+    polynomial,
+    step,
+)
 from lightframe.warmup import WarmedPlateau, build_warmup, is_number, split_warmup
 
 SCHEDULERS = Registry("scheduler")
 ENDLESS = "set max_epochs or max_steps (max_epochs=-1 has no end)"
-
-
-# What the learning rate is multiplied with at t, counted in steps or epochs from 0; `total` is the length of the run.
-
-
-def step(t: int, step_size: int, gamma: float = 0.1) -> float:
-    """gamma ** (t // step_size)"""
-    return gamma ** (t // step_size)
-
-
-def multistep(t: int, milestones: Sequence[int], gamma: float = 0.1) -> float:
-    """gamma ** (how many milestones are at or before t)"""
-    return gamma ** bisect_right(milestones, t)
-
-
-def exponential(t: int, gamma: float) -> float:
-    """gamma ** t"""
-    return gamma**t
-
-
-def constant(t: int) -> float:
-    """1"""
-    return 1.0
-
-
-def linear(t: int, total: int, end_factor: float = 0.0) -> float:
-    """1 + (end_factor - 1) * t / total"""
-    return 1.0 + (end_factor - 1.0) * min(t / total, 1.0)
-
-
-def cosine(t: int, total: int, end_factor: float = 0.0) -> float:
-    """end_factor + (1 - end_factor) * (1 + cos(pi * t / total)) / 2"""
-    return end_factor + (1.0 - end_factor) * (1.0 + math.cos(math.pi * min(t / total, 1.0))) / 2.0
-
-
-def cosine_with_restarts(t: int, total: int, cycles: int = 1) -> float:
-    """(1 + cos(pi * (cycles * t / total mod 1))) / 2, and 0 from total on"""
-    return (1.0 + math.cos(math.pi * (cycles * t % total / total))) / 2.0 if t < total else 0.0
-
-
-def polynomial(t: int, total: int, power: float = 1.0, end_factor: float = 0.0) -> float:
-    """end_factor + (1 - end_factor) * (1 - t / total) ** power"""
-    return end_factor + (1.0 - end_factor) * (1.0 - min(t / total, 1.0)) ** power
 
 
 VALID = {
@@ -227,7 +192,7 @@ def _prepare(
     scheduler: str | Factory, args: dict[str, Any], run: RunLength
 ) -> tuple[str, Factory, dict[str, Any], str | None]:
     """Name, factory, all its arguments, and what to monitor."""
-    name, factory = resolve(SCHEDULERS, scheduler)
+    name, factory = SCHEDULERS.resolve(scheduler)
     args = dict(args)
     monitor = None if accepts(factory, "monitor") else args.pop("monitor", None)
     for key, value in (("total_steps", run.total_steps), ("steps_per_epoch", run.steps_per_epoch)):

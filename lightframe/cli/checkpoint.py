@@ -29,7 +29,7 @@ def find_ckpt_path(args: Sequence[str]) -> str | None:
 
 
 def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Class and arguments of the module, and the data's settings, as `{"model": {...}, "data": {...}}`.
+    """The module's `class_path` and `init_args`, and the data's `init_args`, as the parser takes them.
 
     Args:
         path: a checkpoint; a file of another framework gives nothing.
@@ -59,7 +59,7 @@ def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, 
     arguments = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if k not in _TRAINING_ONLY}
     # YAML knows no tuples.
     module = {"class_path": ours["class_path"], "init_args": _lists(to_plain(arguments))}
-    return {"model": module, "data": _lists(ours["data"])}
+    return {"model": module, "data": {"init_args": _lists(ours["data"])}}
 
 
 def _lists(value: Any) -> Any:

@@ -23,12 +23,13 @@ from typing_extensions import override
 
 from lightframe.callbacks import PredictionWriter
 from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path
-from lightframe.cli.nested import merge_nested
-from lightframe.cli.parser import Parser, refuse
+from lightframe.cli.nested import chosen_class, merge_nested
+from lightframe.cli.parser import Parser, parameters, refuse
 from lightframe.cli.run_folder import claim_run_folder, release_run_folder
 from lightframe.datamodules import VideoDataModule
 from lightframe.errors import UsageError
-from lightframe.module import LightFrameModule
+from lightframe.module import LightFrameModule, class_path
+from lightframe.registry import import_path
 from lightframe.version import __version__
 
 
@@ -78,11 +79,27 @@ class LightFrameCLI(LightningCLI):
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        module = self.from_checkpoint.get("model") or {"class_path": "lightframe.LightFrameModule"}
-        data = {"class_path": "lightframe.VideoDataModule", "init_args": self.from_checkpoint.get("data", {})}
-        parser.set_defaults({"model": module, "data": data, "trainer.log_every_n_steps": 10})
         assert isinstance(parser, Parser)
-        parser.described = {"model": LightFrameModule, "data": VideoDataModule}
+        parser.set_defaults({"trainer.log_every_n_steps": 10})
+        for key, default in (("model", LightFrameModule), ("data", VideoDataModule)):
+            remembered = self.from_checkpoint.get(key, {})
+            path = chosen_class(self.words, key) or remembered.get("class_path", f"lightframe.{default.__name__}")
+            # The class that is asked for has to be the default one: when jsonargparse changes from a default class to
+            # another, the defaults of the first stay where both know the argument (its issue 460).
+            described = self._find_class(path, default)
+            init_args = {k: v for k, v in remembered.get("init_args", {}).items() if k in parameters(described)}
+            parser.set_defaults({key: {"class_path": class_path(described), "init_args": init_args}})
+            parser.described[key] = described
+
+    def _find_class(self, path: str, default: type) -> type:
+        """The class at an import path or with the name of one that is known; a wrong one the parser names better."""
+        if path in ("LightFrameModule", "VideoDataModule", "SyntheticVideoDataModule"):
+            path = f"lightframe.{path}"
+        try:
+            found = import_path(path) if "." in path else default
+        except UsageError:
+            return default
+        return found if isinstance(found, type) else default
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

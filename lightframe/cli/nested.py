@@ -51,6 +51,24 @@ def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None)
     return kept
 
 
+def chosen_class(args: Sequence[str], key: str) -> str | None:
+    """The class that is asked for by `--model` or `--data` (the `key`), typed or in a config; the last one wins.
+
+    >>> chosen_class(["fit", "--data", "my.Data", "--data.size", "64"], "data")
+    'my.Data'
+    """
+    found = None
+    for flag, value in _pairs(args):
+        if flag in ("--config", "-c") and value is not None:
+            section = read_config(value).get(key)
+            named = section.get("class_path") if isinstance(section, dict) else section
+            found = named if isinstance(named, str) else found
+        elif flag.partition("=")[0] in (f"--{key}", f"--{key}.class_path"):
+            typed = parse_value(flag.partition("=")[2] or value or "")
+            found = typed.get("class_path", found) if isinstance(typed, dict) else typed
+    return found
+
+
 def parse_value(text: str) -> Any:
     """A typed value as YAML reads it, numbers such as 1e-3 included."""
     try:

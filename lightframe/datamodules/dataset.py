@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from lightframe.datamodules.batch import VideoBatch
-from lightframe.datamodules.decoding import FramesOutOfRangeError, VideoError, VideoInfo, probe, read_frames
+from lightframe.datamodules.decoding import Box, FramesOutOfRangeError, VideoError, VideoInfo, probe, read_frames
 from lightframe.datamodules.sampling import clip_indices, clip_length, even_starts, random_start
 from lightframe.datamodules.transforms import random_resized_crop_box, square_boxes
 from lightframe.errors import UsageError
@@ -69,7 +69,8 @@ class VideoDataset(Dataset[VideoBatch | None]):
         self.skip_errors = skip_errors
         self.seed = seed
         self._infos: dict[int, VideoInfo] = {}
-        self._broken: set[int] = set()
+        self._counted: dict[int, int] = {}
+        self._reported: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,15 +89,15 @@ class VideoDataset(Dataset[VideoBatch | None]):
         raise VideoError(f"not one of the {len(self)} training videos can be read; the first is {self.paths[0]}")
 
     def _attempt(self, index: int, read: Callable[[], Tensor]) -> VideoBatch | None:
-        if index in self._broken:
-            return None
+        # Tried anew each time: what a worker has met before must not decide what it gives now.
         try:
             return VideoBatch(read(), self.labels[index], torch.tensor(index))
         except VideoError as error:
             if not self.skip_errors:
                 raise
-            self._broken.add(index)
-            warnings.warn(f"left out: {error}", stacklevel=2)
+            if index not in self._reported:
+                self._reported.add(index)
+                warnings.warn(f"left out: {error}", stacklevel=2)
             return None
 
     def _with_frame_count(self, index: int, read: Callable[[VideoInfo], Tensor]) -> Tensor:
@@ -108,8 +109,16 @@ class VideoDataset(Dataset[VideoBatch | None]):
         except FramesOutOfRangeError as error:
             if not error.frames:
                 raise
-            self._infos[index] = self._infos[index]._replace(frames=error.frames)
-            return read(self._infos[index])
+            # Kept beside the info, not in it: the first draw must not depend on what was read before.
+            self._counted[index] = error.frames
+            return read(self._infos[index]._replace(frames=error.frames))
+
+    def _read(self, index: int, numbers: Sequence[int], crop: Box | None = None, size: int | None = None) -> Tensor:
+        """`read_frames`, but a video that is known to be shorter is not decoded to its end again."""
+        count = self._counted.get(index)
+        if count is not None and max(numbers) >= count:
+            raise FramesOutOfRangeError(f"{self.paths[index]}: the video has {count} frames", count)
+        return read_frames(self.paths[index], numbers, crop, size)
 
     def _random_clip(self, epoch: int, index: int) -> Tensor:
         clip = self.clip
@@ -122,10 +131,11 @@ class VideoDataset(Dataset[VideoBatch | None]):
             numbers = clip_indices(start, info.frames, clip.frames, stride)
             if self.train_transform is not None:
                 with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(int(rng.integers(2**63)))
-                    return _checked(self.train_transform(read_frames(self.paths[index], numbers)), "train_transform")
+                    # Not torch.manual_seed, which would seed the GPU too, and nothing would restore that.
+                    torch.default_generator.manual_seed(int(rng.integers(2**63)))
+                    return _checked(self.train_transform(self._read(index, numbers)), "train_transform")
             box = random_resized_crop_box(rng, info.height, info.width, clip.crop_scale, clip.crop_ratio)
-            video = read_frames(self.paths[index], numbers, box, clip.size)
+            video = self._read(index, numbers, box, clip.size)
             return video.flip(-1) if rng.random() < clip.flip else video
 
         return self._with_frame_count(index, read).transpose(0, 1)
@@ -139,11 +149,11 @@ class VideoDataset(Dataset[VideoBatch | None]):
             for start in even_starts(info.frames, clip_length(clip.frames, clip.stride), clips):
                 numbers = clip_indices(start, info.frames, clip.frames, clip.stride)
                 if self.eval_transform is not None:
-                    video = self.eval_transform(read_frames(self.paths[index], numbers))
+                    video = self.eval_transform(self._read(index, numbers))
                     views.append(_checked(video, "eval_transform"))
                     continue
                 for box in square_boxes(info.height, info.width, clip.eval_crop if crops == 1 else 1.0, crops):
-                    views.append(read_frames(self.paths[index], numbers, box, clip.size))
+                    views.append(self._read(index, numbers, box, clip.size))
             return torch.stack(views)
 
         views = self._with_frame_count(index, read).transpose(1, 2)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -112,11 +113,13 @@ def read_frames(
     position = -1
     with _open(path) as (container, stream):
         shape: dict[str, int] = {}
+        # One for the whole video: a frame's own `reformat` sets a new scaler up each time, which costs as much again.
+        scaler = VideoReformatter()
         for position, frame in enumerate(container.decode(stream)):
             # A stream may change its size in mid-way: what comes later is scaled to the size it began with.
             shape = shape or {"width": frame.width, "height": frame.height}
             if position in wanted:
-                pixels = frame.reformat(**shape, format="rgb24").to_ndarray()
+                pixels = scaler.reformat(frame, **shape, format="rgb24").to_ndarray()
                 frames[position] = np.rot90(pixels, _quarter_turns(frame))
             if position == last:
                 break

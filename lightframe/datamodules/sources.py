@@ -51,6 +51,16 @@ def require(path: Path, what: str) -> Path:
     raise UsageError(f"{what} '{path}' does not exist{did_you_mean(path.name, siblings)}")
 
 
+def read_lines(file: Path, what: str) -> list[str]:
+    """The lines of a text file, or a UsageError that names it."""
+    try:
+        return require(file, what).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} '{file}' is not UTF-8 text: {error}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{what} '{file}' is a folder") from None
+
+
 def find_videos(source: Source, base: Path | None = None) -> list[Video]:
     """The labelled videos of a split: class folders, annotation files, or any mix of them.
 
@@ -119,7 +129,7 @@ def _annotation_file(file: Path, base: Path) -> list[Video]:
         labels = tuple(label.strip() for label in fields[1].split("|"))
         if not all(labels):
             raise UsageError(f"{file}, line {number}: an empty label in {fields[1]!r}; several labels read 'a|b'")
-        indices = tuple(int(label) if label.lstrip("-").isdecimal() else label for label in labels)
+        indices = tuple(int(label) if label.removeprefix("-").isdecimal() else label for label in labels)
         videos.append(Video(str(base / fields[0]), indices, f"{file}, line {number}"))
     if not videos:
         raise UsageError(f"annotation file '{file}' holds no 'path label' line")
@@ -135,18 +145,17 @@ def _annotation_file(file: Path, base: Path) -> list[Video]:
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each line that is neither empty nor a comment nor a header."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"annotation file '{file}' is not UTF-8 text: {error}") from None
-    commas = file.suffix.lower() == ".csv" and any("," in line for line in lines)
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    lines = [
+        (number, line)
+        for number, line in enumerate(read_lines(file, "annotation file"), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    commas = file.suffix.lower() == ".csv" and any("," in line for _, line in lines)
+    for place, (number, line) in enumerate(lines):
         # A label is one word in a text file; what stands before it is the path, spaces included.
         fields = next(csv.reader([line], skipinitialspace=True)) if commas else line.rsplit(maxsplit=1)
         fields = [field.strip() for field in fields]
-        if number == 1 and commas and fields[0].lower() in {"path", "video", "file", "filename"}:
+        if place == 0 and commas and fields[0].lower() in {"path", "video", "file", "filename"}:
             continue
         yield number, fields
 
@@ -162,7 +171,7 @@ def class_names(videos: Sequence[Video]) -> list[str]:
     labels = {label for video in videos for label in video.labels}
     indices = [label for label in labels if isinstance(label, int)]
     if len(indices) < len(labels):
-        return sorted(map(str, labels))
+        return sorted({str(label) for label in labels})
     for video in videos:
         if any(isinstance(label, int) and label < 0 for label in video.labels):
             raise UsageError(f"{video.origin}: label {min(indices)} is out of range; class indices begin at 0")

@@ -43,7 +43,7 @@ class Splits:
 
     def has(self, split: str) -> bool:
         """Whether there is such a split."""
-        return bool(self._sources(split)) or (split == "val" and self.val_fraction > 0)
+        return bool(self._sources(split)) or (split == "val" and self.val_fraction > 0 and self.has("train"))
 
     def videos(self, split: str) -> list[Video]:
         """The videos of a split with their labels.

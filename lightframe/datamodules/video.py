@@ -143,6 +143,8 @@ class VideoDataModule(LightningDataModule):
             self.dataset("train")
             if self.splits.has("val"):
                 self.dataset("val")
+        elif stage == "validate":
+            self.dataset("val")  # Lightning would take the empty list of `val_dataloader` and validate nothing
 
     def dataset(self, split: str) -> VideoDataset:
         """The clips of a split; index it by (epoch, index) for random training clips, by index for fixed ones."""
@@ -277,8 +279,7 @@ def _resolve_transform(transform: str | ClipTransform | None) -> ClipTransform |
 
 def _read_classes(classes: str | list[str] | None) -> list[str] | None:
     if isinstance(classes, str):
-        text = sources.require(Path(classes), "class file").read_text(encoding="utf-8-sig")
-        classes = [line.strip() for line in text.splitlines() if line.strip()]
+        classes = [line.strip() for line in sources.read_lines(Path(classes), "class file") if line.strip()]
     if classes is not None and (not classes or len(set(classes)) < len(classes)):
         raise UsageError(f"classes must be different names, at least one, got {classes}")
     return classes
