@@ -259,8 +259,12 @@ class LightFrameModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        classes = getattr(data, "num_classes", None) if stage == "fit" else None
+        if stage == "fit":
+            self.check_classes(getattr(self.trainer, "datamodule", None))
+
+    def check_classes(self, data: Any) -> None:
+        """Raise a UsageError where a net that was built by name has another number of outputs than `data` classes."""
+        classes = getattr(data, "num_classes", None)
         if classes and self.net_classes not in (None, classes):
             raise UsageError(
                 f"the net has {self.net_classes} outputs and the data {classes} classes: give num_classes={classes}"

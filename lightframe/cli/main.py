@@ -38,7 +38,7 @@ class SaveConfig(SaveConfigCallback):
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        config = self.parser.dump(self.config, skip_none=False)
+        config = self.parser.dump(self.config, skip_unset=False)
         Path(trainer.default_root_dir, self.config_filename).write_text(config, encoding="utf-8")
 
 
@@ -117,16 +117,18 @@ class LightFrameCLI(LightningCLI):
     @override
     def instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        data = self._parser(self.subcommand).instantiate_classes(Namespace(data=config.data)).data
+        data = self._parser(self.subcommand).instantiate(Namespace(data=config.data)).data
         # The saved config must stay what was typed: the number of classes is the data's to tell, also next time.
         staged = self.config.clone()
         staged[self.subcommand].data = data
         arguments = staged[self.subcommand].model.init_args
         if "num_classes" in arguments and arguments.num_classes is None and hasattr(type(data), "num_classes"):
             arguments.num_classes = data.num_classes
-        self.config_init = self.parser.instantiate_classes(staged)
+        self.config_init = self.parser.instantiate(staged)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        if self.subcommand == "fit" and isinstance(self.model, LightFrameModule):
+            self.model.check_classes(self.datamodule)
         self.trainer = self.instantiate_trainer()
 
     @override
@@ -141,6 +143,10 @@ class LightFrameCLI(LightningCLI):
             "default_root_dir": str(self.run_folder),
             "logger": self._loggers() if settings.logger in (None, True) else settings.logger,
         }
+        if self.subcommand != "fit" and settings.enable_checkpointing is None:
+            # Evaluation saves nothing, so it does not miss the callbacks that the training had either.
+            defaults["enable_checkpointing"] = False
+            warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
         defaults["callbacks"] = given + self._callbacks(given, settings, bool(defaults["logger"]))
         return super().instantiate_trainer(**{**defaults, **kwargs})
 

@@ -72,7 +72,8 @@ class Parser(LightningArgumentParser):
             own = helper.format_help().split("\n\n")
             text += "\n" + "\n\n".join(part for part in own if f"--{key}." in part and not part.startswith("usage:"))
         rest = super().format_help(*args, **kwargs)
-        return text + "\n" + rest[rest.index("\n\n") + 2 :]
+        text += "\n" + rest[rest.index("\n\n") + 2 :]
+        return re.sub(r",\s+known\s+subclasses:[^)]*\)", ")", text)  # lists of all that Lightning has
 
 
 def parameters(described: Any) -> list[str]:

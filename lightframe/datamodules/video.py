@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +173,11 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def val_dataloader(self) -> DataLoader[VideoBatch] | list[Any]:
-        # Lightning takes an empty list for "no validation".
-        return self._loader(self.dataset("val")) if self.splits.has("val") else []
+        if self.splits.has("val"):
+            return self._loader(self.dataset("val"))
+        # Lightning takes an empty list for "no validation", and warns that this may be a mistake; here it is none.
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+        return []
 
     @override
     def test_dataloader(self) -> DataLoader[VideoBatch]:
