@@ -245,7 +245,9 @@ class LightFrameModule(LightningModule):
     def _log_epoch(self, phase: str) -> None:
         for name, value in self.epoch_values[phase].compute().items():
             if value.ndim == 0:
-                self.log(f"{phase}/{name}", value, prog_bar=name in ("top1", "loss") and phase != "train")
+                shown = name in ("top1", "loss") and phase != "train"
+                # Summed over all processes already: the largest of equal values is that value, to the last bit.
+                self.log(f"{phase}/{name}", value, prog_bar=shown, sync_dist=True, reduce_fx="max")
             else:
                 self._write_table(f"{phase}-{name}.csv", value)
 

@@ -152,7 +152,7 @@ class LightFrameCLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         folder = str(self.run_folder)
-        return [TensorBoardLogger(folder, name="", version=""), CSVLogger(folder, name="", version="csv")]
+        return [TensorBoardLogger(folder, name="", version=""), CSVLogger(f"{folder}/csv", name="", version="")]
 
     def _callbacks(self, given: Sequence[Callback], settings: Namespace, logs: bool) -> list[Callback]:
         """The callbacks of every run, but for those of a kind that the user gave."""
