@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightframe import LightFrameModule, SyntheticVideoDataModule, VideoDataModule
 
 
-def main(root: str | None = None, max_epochs: int = 24) -> None:
+def main(root: str | None = None, max_epochs: int = 20) -> None:
     seed_everything(0, workers=True)
     # Without a folder of videos, one is written: six kinds of motion, which no single frame tells apart.
     data = VideoDataModule(root=root, frames=8, size=112) if root else SyntheticVideoDataModule()
@@ -18,7 +18,7 @@ def main(root: str | None = None, max_epochs: int = 24) -> None:
         net="tiny3d",  # or any nn.Module of yours that takes (B, 3, T, H, W)
         loss="ce",
         optimizer="adamw",
-        lr=0.01,
+        lr=0.02,
         optimizer_args={"weight_decay": 0.05, "no_decay_norm_bias": True},
         scheduler="one_cycle",
         metrics=["top1", "mean_class_accuracy"],

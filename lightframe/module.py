@@ -158,7 +158,7 @@ class LightFrameModule(LightningModule):
         """
         outputs = targets = None
         result: LossResult | None
-        if self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss:
+        if self._net_computes_loss:
             returned = self.net(batch)
             if phase == "train" or _is_loss(returned):
                 result = LossResult.of(returned)
@@ -196,10 +196,14 @@ class LightFrameModule(LightningModule):
         """Scores of a batch: `outputs` as `forward` gives them, and `index`."""
         if batch is None:
             return None
-        if self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss:
+        if self._net_computes_loss:
             return {"outputs": self.net(batch), "index": None}
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
         return {"outputs": self._scores(batch, inputs), "index": getattr(batch, "index", None)}
+
+    @property
+    def _net_computes_loss(self) -> bool:
+        return self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss
 
     def _scores(self, batch: Any, inputs: Any) -> Any:
         """Outputs in evaluation, where a video may come in several views: (B, views, 3, T, H, W)."""
@@ -262,6 +266,9 @@ class LightFrameModule(LightningModule):
     @override
     def setup(self, stage: str) -> None:
         if stage == "fit":
+            classifiers = ("lightframe.models.", "torchvision.models.video.")
+            if self._net_computes_loss and type(self.net).__module__.startswith(classifiers):
+                raise UsageError(f"the net, a {type(self.net).__name__}, computes no loss of its own: give loss, as ce")
             self.check_classes(getattr(self.trainer, "datamodule", None))
 
     def check_classes(self, data: Any) -> None:

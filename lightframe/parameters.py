@@ -37,7 +37,8 @@ def layers(net: nn.Module) -> list[nn.Module]:
 
     A plain `nn.Sequential` or `nn.ModuleList` stands for its own children, and so on down; a subclass of them is one
     layer, as any other block. A child without parameters is none; a frozen one is, so that freezing a layer leaves
-    the learning rates of the others alone.
+    the learning rates of the others alone. A net whose children do not follow each other (SlowFast's pathways run side
+    by side) says itself which belong together, with a method `layer_groups`.
 
     >>> len(layers(nn.Sequential(nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)), nn.Linear(1, 1))))
     3
@@ -50,7 +51,10 @@ def layers(net: nn.Module) -> list[nn.Module]:
             elif not isinstance(child, nn.ParameterList | nn.ParameterDict) and any(True for _ in child.parameters()):
                 yield child
 
-    return list(dict.fromkeys(walk(getattr(net, "_orig_mod", net))))  # torch.compile puts the net into `_orig_mod`
+    net = getattr(net, "_orig_mod", net)  # where torch.compile puts it
+    if callable(groups := getattr(net, "layer_groups", None)):
+        return [nn.ModuleList(group) for group in groups()]
+    return list(dict.fromkeys(walk(net)))
 
 
 def layer_numbers(module: nn.Module, net: nn.Module) -> tuple[dict[nn.Parameter, int], int]:

@@ -275,6 +275,11 @@ class Data(LightningDataModule):
         return loader(make_data())
 
 
+def test_a_classifier_without_a_loss_is_noticed_before_training() -> None:
+    with pytest.raises(UsageError, match="Tiny3D, computes no loss of its own: give loss"):
+        make_trainer(max_epochs=1).fit(LightFrameModule("tiny3d", num_classes=CLASSES), datamodule=Data())
+
+
 def test_a_head_of_the_wrong_size_is_noticed_before_training() -> None:
     with pytest.raises(UsageError, match="give num_classes=3"):
         make_trainer(max_epochs=1).fit(LightFrameModule("tiny3d", "ce", num_classes=4), datamodule=Data())

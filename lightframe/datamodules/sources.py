@@ -92,16 +92,33 @@ def find_unlabelled(source: Source, base: Path | None = None) -> list[Video]:
                 raise UsageError(f"'{path}' holds no videos ({', '.join(sorted(VIDEO_EXTENSIONS))})")
             videos += found
         elif path.suffix.lower() in ANNOTATION_EXTENSIONS:
-            videos += [Video(video.path, (), video.origin) for video in _annotation_file(path, base or path.parent)]
+            videos += _listed_videos(path, base or path.parent)
         else:
             videos.append(Video(str(path), (), str(path)))
     return videos
 
 
+def _listed_videos(file: Path, base: Path) -> list[Video]:
+    """The videos of a file with a path, or an annotation, on each line."""
+    videos = []
+    for number, fields in _rows(file):
+        # A path may have spaces: the last word is a label only if the line is no path with it.
+        whole = base / " ".join(fields)
+        path = whole if whole.is_file() else base / fields[0]
+        videos.append(Video(str(path), (), f"{file}, line {number}"))
+    return _checked(file, videos, base)
+
+
 def _walk(folder: Path) -> list[Path]:
     """Every video below a folder, links followed, hidden files left out, in one order on every system."""
-    files = []
+    files: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to where it came from
     for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(where, name) for name in names if not name.startswith(".")]
     return sorted(file for file in files if file.suffix.lower() in VIDEO_EXTENSIONS)
@@ -131,8 +148,13 @@ def _annotation_file(file: Path, base: Path) -> list[Video]:
             raise UsageError(f"{file}, line {number}: an empty label in {fields[1]!r}; several labels read 'a|b'")
         indices = tuple(int(label) if label.removeprefix("-").isdecimal() else label for label in labels)
         videos.append(Video(str(base / fields[0]), indices, f"{file}, line {number}"))
+    return _checked(file, videos, base)
+
+
+def _checked(file: Path, videos: list[Video], base: Path) -> list[Video]:
+    """The videos themselves, or a UsageError that names the first that is missing."""
     if not videos:
-        raise UsageError(f"annotation file '{file}' holds no 'path label' line")
+        raise UsageError(f"annotation file '{file}' lists no video")
     checked = videos[:: max(len(videos) // _CHECKED_PATHS, 1)]
     missing = [video for video in checked if not Path(video.path).is_file()]
     if missing:
@@ -155,7 +177,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         # A label is one word in a text file; what stands before it is the path, spaces included.
         fields = next(csv.reader([line], skipinitialspace=True)) if commas else line.rsplit(maxsplit=1)
         fields = [field.strip() for field in fields]
-        if place == 0 and commas and fields[0].lower() in {"path", "video", "file", "filename"}:
+        if place == 0 and file.suffix.lower() == ".csv" and fields[0].lower() in {"path", "video", "file", "filename"}:
             continue
         yield number, fields
 

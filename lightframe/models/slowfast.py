@@ -142,6 +142,13 @@ class SlowFast(nn.Module):
         self.head = nn.Linear((STEM_WIDTH + fast_width) * EXPANSION * 8, num_classes)
         self._initialise()
 
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """What stands side by side, from input to output: for a learning rate by depth (`layer_decay`)."""
+        stages = zip(self.slow_stages, self.fast_stages, [*self.laterals[1:], None], strict=True)
+        groups: list[list[nn.Module]] = [[self.slow_stem, self.fast_stem, self.laterals[0]]]
+        groups += [[slow, fast] + ([lateral] if lateral is not None else []) for slow, fast, lateral in stages]
+        return [*groups, [self.head]]
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv3d):

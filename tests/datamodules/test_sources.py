@@ -163,8 +163,8 @@ def test_relative_paths_refer_to_the_base(annotation, touch, tmp_path):
         ("list.txt", "a.mp4 run||jump\n", r"list\.txt, line 1: an empty label in 'run\|\|jump'"),
         ("list.txt", "a.mp4 |\n", r"list\.txt, line 1: an empty label"),
         ("list.txt", "a.mp4 run\nc.mp4 run\n", r"line 2: no file '.*c\.mp4' \(1 of 2 .*; relative paths refer to"),
-        ("list.txt", "# nothing\n\n", r"list\.txt' holds no 'path label' line"),
-        ("list.txt", "", r"list\.txt' holds no 'path label' line"),
+        ("list.txt", "# nothing\n\n", r"list\.txt' lists no video"),
+        ("list.txt", "", r"list\.txt' lists no video"),
         ("list.txt", b"a.mp4 r\xf6nn\n", r"list\.txt' is not UTF-8 text"),
     ],
 )
@@ -261,3 +261,17 @@ def test_split_per_class(members, fraction, expected):
     assert sorted(train + val) == sorted(videos)
     taken = [video for video in val if video.labels == ("run",)]
     assert taken == videos[members - expected : members]
+
+
+def test_a_list_to_predict_needs_no_labels(annotation, tmp_path):
+    for name, text in (("list.txt", "a.mp4\ntwo words.mp4\nb.mp4 run\n"), ("list.csv", "path\na.mp4\n")):
+        paths = [Path(video.path).name for video in find_unlabelled(annotation(text, name))]
+        assert paths == (["a.mp4", "two words.mp4", "b.mp4"] if name == "list.txt" else ["a.mp4"])
+    with pytest.raises(UsageError, match=r"line 1: no file '.*c\.mp4'"):
+        find_unlabelled(annotation("c.mp4\n"))
+
+
+def test_a_link_that_leads_back_is_not_followed_again(touch):
+    base = touch("run/1.mp4")
+    (base / "run" / "again").symlink_to(base / "run", target_is_directory=True)
+    assert summary(find_videos(base), base) == [("run/1.mp4", "run")]

@@ -10,6 +10,7 @@ from lightframe import models
 from lightframe.errors import UsageError
 from lightframe.models import MODELS, SlowFast
 from lightframe.models.slowfast import slow_frames
+from lightframe.parameters import parameter_groups
 
 DEPTHS = {
     "slowfast_r50": (3, 4, 6, 3),
@@ -223,3 +224,19 @@ def test_builders_are_found_by_name():
     for name in DEPTHS:
         assert MODELS[name.upper()] is getattr(models, name)
         assert pickle.loads(pickle.dumps(MODELS[name])) is MODELS[name]
+
+
+def test_layer_groups_are_both_pathways_in_step() -> None:
+    net = SlowFast(depths=(1, 1, 1, 1), num_classes=5)
+    groups = net.layer_groups()
+    assert len(groups) == 6  # the stems, four stages and the head
+    in_groups = [id(parameter) for group in groups for module in group for parameter in module.parameters()]
+    assert sorted(in_groups) == sorted(map(id, net.parameters()))  # each exactly once
+    decayed = {
+        id(parameter): group["lr"]
+        for group in parameter_groups(net, lr=1.0, layer_decay=0.5)
+        for parameter in group["params"]
+    }
+    for index in range(4):
+        for pathway in (net.slow_stages, net.fast_stages):
+            assert {decayed[id(parameter)] for parameter in pathway[index].parameters()} == {0.5 ** (4 - index)}
