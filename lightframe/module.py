@@ -199,7 +199,8 @@ class LightFrameModule(LightningModule):
         if self._net_computes_loss:
             return {"outputs": self.net(batch), "index": None}
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
-        return {"outputs": self._scores(batch, inputs), "index": getattr(batch, "index", None)}
+        index = batch.index if isinstance(batch, VideoBatch) else None
+        return {"outputs": self._scores(batch, inputs), "index": index}
 
     @property
     def _net_computes_loss(self) -> bool:

@@ -41,10 +41,16 @@ def test_commands_and_python_run(
     net, script = blocks("python")
     Path("my_nets.py").write_text(net)
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("lightframe ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for number, line in enumerate(commands):
         words = shlex.split(line)[1:]
-        main([*words, "--trainer.accelerator=cpu", *(SMALL if words[0] == "fit" else ["--data.num_workers=0"])])
+        main(
+            [
+                *words,
+                "--trainer.accelerator=cpu",
+                *(SMALL if words[0] == "fit" and "--ckpt_path" not in words else ["--data.num_workers=0"]),
+            ]
+        )
         assert (tmp_path / f"runs/run_{number}" / "config.yaml").is_file()
 
     monkeypatch.setattr("lightframe.datamodules.video.VideoDataModule._workers", lambda self: 0)

@@ -28,6 +28,26 @@ def find_ckpt_path(args: Sequence[str]) -> str | None:
     return found
 
 
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """The checkpoint, its tensors left on disk; empty for what is not a local file.
+
+    Raises:
+        UsageError: the file does not exist, is damaged, or holds more than tensors and plain values.
+    """
+    if "://" in path or path == "hpc" or path.startswith("registry"):
+        return {}
+    if path in ("best", "last"):
+        raise UsageError(f"--ckpt_path {path}: name the file, such as runs/run_0/checkpoints/last.ckpt")
+    if not Path(path).is_file():
+        raise UsageError(f"--ckpt_path: there is no file '{path}'")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).split(". ")[0].split("\n")[0][:120]
+        raise UsageError(f"--ckpt_path: '{path}' is not a checkpoint of tensors and plain values ({reason})") from None
+    return checkpoint if isinstance(checkpoint, dict) else {}
+
+
 def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The module's `class_path` and `init_args`, and the data's `init_args`, as the parser takes them.
 
@@ -38,16 +58,8 @@ def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, 
     Raises:
         UsageError: the file does not exist or is damaged, or its net was an object and `typed` names none.
     """
-    if "://" in path or path in ("best", "last", "hpc", "registry") or path.startswith("registry:"):
-        return {}
-    if not Path(path).is_file():
-        raise UsageError(f"--ckpt_path: there is no file '{path}'")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"--ckpt_path: '{path}' is not a checkpoint of tensors and plain values ({reason})") from None
-    ours = checkpoint.get("lightframe") if isinstance(checkpoint, dict) else None
+    checkpoint = read_checkpoint(path)
+    ours = checkpoint.get("lightframe")
     if not ours:
         return {}
     names_net = any(word.split("=")[0] in ("--model.net", "--model.init_args.net", "--config", "-c") for word in typed)

@@ -22,11 +22,11 @@ from rich.console import Console
 from typing_extensions import override
 
 from lightframe.callbacks import PredictionWriter
-from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path
+from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path, read_checkpoint
 from lightframe.cli.nested import chosen_class, merge_nested
 from lightframe.cli.parser import Parser, parameters, refuse
 from lightframe.cli.run_folder import claim_run_folder, release_run_folder
-from lightframe.datamodules import VideoDataModule
+from lightframe.datamodules import VideoDataModule, VideoError
 from lightframe.errors import UsageError
 from lightframe.module import LightFrameModule, class_path
 from lightframe.registry import import_path
@@ -56,6 +56,8 @@ class LightFrameCLI(LightningCLI):
         # A training says itself what it trains: from a checkpoint, an option that was taken out would come back.
         if path and words and words[0] in ("validate", "test", "predict"):
             self.from_checkpoint = checkpoint_defaults(path, words)
+        elif path:
+            read_checkpoint(path)
         self.words = merge_nested(words, self.from_checkpoint.get("model", {}).get("init_args", {}))
         self.run_folder: Path | None = None
         super().__init__(
@@ -147,6 +149,8 @@ class LightFrameCLI(LightningCLI):
             # Evaluation saves nothing, so it does not miss the callbacks that the training had either.
             defaults["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
+        # A resumed run has a folder of its own too, and keeps the best of what it saves there.
+        warnings.filterwarnings("ignore", message="The dirpath has changed from")
         defaults["callbacks"] = given + self._callbacks(given, settings, bool(defaults["logger"]))
         return super().instantiate_trainer(**{**defaults, **kwargs})
 
@@ -200,7 +204,8 @@ class LightFrameCLI(LightningCLI):
         """Say where the predictions are."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionWriter) and callback.path is not None and self.trainer.is_global_zero:
-                self._say({"Predictions": str(callback.path)})
+                files = sorted(callback.path.parent.glob("predictions*.csv"))  # one for each process
+                self._say({"Predictions": " ".join(map(str, files))})
 
     def _say(self, lines: dict[str, str]) -> None:
         console = Console(soft_wrap=True, highlight=False)  # a path broken over lines cannot be copied
@@ -226,12 +231,21 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     try:
         LightFrameCLI(args)
-    except ValueError as error:
-        # jsonargparse wraps what a constructor raises in an error of its own.
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UsageError):
-            cause = cause.__cause__
+    except (ValueError, RuntimeError) as error:
+        cause = _mendable(error)
         if cause is None:
             raise
         release_run_folder()
         refuse(cause)
+
+
+def _mendable(error: BaseException) -> Exception | None:
+    """What the user can mend among an error and its causes."""
+    # jsonargparse wraps what a constructor raises in an error of its own.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UsageError | VideoError):
+        cause = cause.__cause__
+    if cause is None and str(error).startswith("Error(s) in loading state_dict"):
+        first = str(error).splitlines()[1].strip()[:200]
+        return UsageError(f"the weights of the checkpoint are those of another net than --model.net makes: {first}")
+    return cause

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from lightframe.errors import UsageError, did_you_mean
+from lightframe.errors import did_you_mean
 from lightframe.registry import import_path
 
 _USAGE = """lightframe {command} [--config FILE.yaml] [--model.NAME VALUE] [--data.NAME VALUE] [--trainer.NAME VALUE]
@@ -104,7 +104,7 @@ def _shorten(message: str) -> str:
     return " ".join(message.split())
 
 
-def refuse(error: UsageError) -> NoReturn:
+def refuse(error: Exception) -> NoReturn:
     """End the program as a wrong command line does: one line, exit code 2."""
     print(f"lightframe: error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(2)

@@ -36,7 +36,9 @@ def claim_run_folder(parent: str | Path) -> Path:
 
 
 def release_run_folder() -> None:
-    """Take the claimed folder away again if nothing was written to it."""
-    folder = os.environ.pop(_VARIABLE, None)
-    if folder and Path(folder).is_dir() and not any(Path(folder).iterdir()):
-        Path(folder).rmdir()
+    """Take the claimed folder of a run that was refused away again, if it holds no more than the config."""
+    folder = Path(os.environ.pop(_VARIABLE, ""))
+    config = folder / "config.yaml"
+    if folder.name.startswith("run_") and folder.is_dir() and set(folder.iterdir()) <= {config}:
+        config.unlink(missing_ok=True)
+        folder.rmdir()

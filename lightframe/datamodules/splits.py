@@ -70,9 +70,10 @@ class Splits:
         """The class names in the order of their indices."""
         if self._classes is None:
             if not self.has("train"):
+                where = ", ".join(f"no '{root / 'train'}'" for root in self.roots)
                 raise UsageError(
-                    "the class list is made from the training split, and there is none: give root or train, or "
-                    "classes, or a checkpoint"
+                    f"the class list is made from the training split, and there is none{where and f' ({where})'}: "
+                    "give root or train, or classes, or a checkpoint"
                 )
             videos = self.videos("train") + (self.videos("val") if self.val_fraction else [])
             self._classes = sources.class_names(videos)

@@ -89,8 +89,28 @@ def test_files_that_are_no_checkpoints(refused: Any, workplace: Path) -> None:
             return Path.touch, (Path("touched"),)
 
     torch.save({"evil": Evil()}, "evil.ckpt")
-    assert "'evil.ckpt' is not a checkpoint" in refused("test", "--ckpt_path=evil.ckpt", "--data.root=videos")
+    for command in ("test", "fit"):
+        assert "'evil.ckpt' is not a checkpoint" in refused(command, "--ckpt_path=evil.ckpt", "--data.root=videos")
+    assert "name the file" in refused("fit", "--ckpt_path=last", "--data.root=videos")
     assert not Path("touched").exists()
+
+
+def test_a_checkpoint_of_another_net(run: Any, refused: Any, workplace: Path) -> None:
+    fitted = run("fit", *FIT)
+    words = [f"--ckpt_path={fitted}/checkpoints/last.ckpt", *EVALUATE, "--model.net.width=8"]
+    assert "those of another net" in refused("validate", *words)
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_videos_that_cannot_be_read(refused: Any, workplace: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("jump", "wave"):
+            folder = workplace / "fake" / split / name
+            folder.mkdir(parents=True)
+            (folder / "a.mp4").write_text("no video")
+    words = ["--data.root=fake", "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    said = refused("fit", *words, "--model.net=tiny3d", "--model.loss=ce", "--trainer.num_sanity_val_steps=0")
+    assert "not one of the 2 training videos can be read" in said
 
 
 def test_the_private_method_that_is_overridden_is_the_one_that_lightning_calls() -> None:

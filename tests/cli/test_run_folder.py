@@ -39,6 +39,7 @@ def test_only_an_empty_folder_is_given_back(tmp_path: Path) -> None:
     assert not empty.exists()
     used = claim_run_folder(tmp_path)
     (used / "config.yaml").touch()
+    (used / "csv").mkdir()
     release_run_folder()
     assert used.exists()
 
