@@ -23,7 +23,7 @@ from lightframe.metric_collection import check_metrics
 from lightframe.models import MODELS
 from lightframe.optimizers import build_optimizer, check_optimizer, group_options
 from lightframe.parameters import parameter_groups
-from lightframe.plain import is_plain, to_plain
+from lightframe.plain import plain_where_possible, split_plain, to_plain
 from lightframe.registry import accepts, check_arguments, split_spec
 from lightframe.schedulers import RunLength, build_scheduler, check_scheduler
 from lightframe.version import __version__
@@ -105,15 +105,13 @@ class LightFrameModule(LightningModule):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        self._given = _constructor_arguments(self, inspect.currentframe())
-        self._save_plain_hyperparameters()
+        self._save_plain_hyperparameters(_constructor_arguments(self, inspect.currentframe()))
         self.num_classes = num_classes
         self.net, self.net_classes = _build_net(net, num_classes)
         self.losses: Losses | None = build_losses(loss) if loss is not None else None
         # A numpy number as learning rate would end up in the optimizer's state, and make the checkpoint unreadable.
-        lr = to_plain(lr) if is_plain(lr) else lr
-        optimizer_args = to_plain(optimizer_args) if is_plain(optimizer_args) else optimizer_args
-        scheduler_args = to_plain(scheduler_args) if is_plain(scheduler_args) else scheduler_args
+        lr, optimizer_args = plain_where_possible(lr), plain_where_possible(optimizer_args)
+        scheduler_args = plain_where_possible(scheduler_args)
         check_optimizer(optimizer, lr, optimizer_args)
         self.optimizer, self.lr, self.optimizer_args = optimizer, lr, optimizer_args
         check_scheduler(scheduler, scheduler_args)
@@ -295,13 +293,14 @@ class LightFrameModule(LightningModule):
         checkpoint["lightframe"] = {
             "version": __version__,
             "class_path": class_path(type(self)),
-            # Of what was given as an object nothing but its class can be told: enough to say what is missing.
-            "objects": {name: _type_name(value) for name, value in self._given.items() if not is_plain(value)},
+            "objects": self._objects,
             "data": to_plain(settings()) if callable(settings) else {},
         }
 
-    def _save_plain_hyperparameters(self) -> None:
-        plain = {name: to_plain(value) for name, value in self._given.items() if is_plain(value)}
+    def _save_plain_hyperparameters(self, given: Mapping[str, Any]) -> None:
+        plain, objects = split_plain(given)
+        # Of what was given as an object nothing but its class can be told: enough to say what is missing.
+        self._objects = {name: _type_name(value) for name, value in objects.items()}
         if plain:
             # Only these, by name: Lightning would pickle a net or a function with the rest.
             self.save_hyperparameters(*plain)

@@ -33,10 +33,25 @@ def to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
-def is_plain(value: Any) -> bool:
-    """Whether `to_plain` takes it."""
+def plain_where_possible(value: Any) -> Any:
+    """`to_plain(value)`, or the value itself where that cannot be."""
     try:
-        to_plain(value)
+        return to_plain(value)
     except TypeError:
-        return False
-    return True
+        return value
+
+
+def split_plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values that `to_plain` takes, made plain, and the others as they are.
+
+    >>> split_plain({"lr": np.float64(0.1), "net": max})
+    ({'lr': 0.1}, {'net': <built-in function max>})
+    """
+    plain: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            plain[name] = to_plain(value)
+        except TypeError:
+            others[name] = value
+    return plain, others

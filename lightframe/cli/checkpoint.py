@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lightframe.cli.nested import read_config
+from lightframe.cli.nested import flags, read_config
 from lightframe.errors import UsageError
 from lightframe.plain import to_plain
 
@@ -18,9 +18,7 @@ _TRAINING_ONLY = ("optimizer", "lr", "optimizer_args", "scheduler", "scheduler_a
 def find_ckpt_path(args: Sequence[str]) -> str | None:
     """The --ckpt_path that was typed, or the one in the config files."""
     found = None
-    for word, following in zip(args, [*args[1:], ""], strict=True):
-        flag, equals, value = word.partition("=")
-        value = value if equals else following
+    for flag, value in flags(args):
         if flag in ("--config", "-c"):
             found = read_config(value).get("ckpt_path") or found
         elif flag == "--ckpt_path":

@@ -59,6 +59,10 @@ class LightFrameCLI(LightningCLI):
         elif path:
             read_checkpoint(path)
         self.words = merge_nested(words, self.from_checkpoint.get("model", {}).get("init_args", {}))
+        self.described = {
+            "model": self._chosen_class("model", LightFrameModule),
+            "data": self._chosen_class("data", VideoDataModule),
+        }
         self.run_folder: Path | None = None
         super().__init__(
             model_class=LightFrameModule,
@@ -83,25 +87,22 @@ class LightFrameCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         assert isinstance(parser, Parser)
         parser.set_defaults({"trainer.log_every_n_steps": 10})
-        for key, default in (("model", LightFrameModule), ("data", VideoDataModule)):
-            remembered = self.from_checkpoint.get(key, {})
-            path = chosen_class(self.words, key) or remembered.get("class_path", f"lightframe.{default.__name__}")
+        for key, described in self.described.items():
             # The class that is asked for has to be the default one: when jsonargparse changes from a default class to
             # another, the defaults of the first stay where both know the argument (its issue 460).
-            described = self._find_class(path, default)
-            init_args = {k: v for k, v in remembered.get("init_args", {}).items() if k in parameters(described)}
+            remembered = self.from_checkpoint.get(key, {}).get("init_args", {})
+            init_args = {name: value for name, value in remembered.items() if name in parameters(described)}
             parser.set_defaults({key: {"class_path": class_path(described), "init_args": init_args}})
             parser.described[key] = described
 
-    def _find_class(self, path: str, default: type) -> type:
-        """The class at an import path or with the name of one that is known; a wrong one the parser names better."""
-        if path in ("LightFrameModule", "VideoDataModule", "SyntheticVideoDataModule"):
-            path = f"lightframe.{path}"
+    def _chosen_class(self, key: str, default: type) -> type:
+        """The class that is typed, in a config or in the checkpoint; a wrong one the parser names better than here."""
+        path = chosen_class(self.words, key) or self.from_checkpoint.get(key, {}).get("class_path", default.__name__)
         try:
-            found = import_path(path) if "." in path else default
+            found = import_path(path if "." in path else f"lightframe.{path}")
         except UsageError:
             return default
-        return found if isinstance(found, type) else default
+        return found if isinstance(found, type) and issubclass(found, default) else default
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

@@ -4,7 +4,7 @@ jsonargparse reads either a string or a dict; with both it keeps the last. So th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None)
     return kept
 
 
+def flags(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every flag with its value, however they were joined."""
+    for word, value in _pairs(args):
+        flag, equals, joined = word.partition("=")
+        yield flag, joined if equals else value or ""
+
+
 def chosen_class(args: Sequence[str], key: str) -> str | None:
     """The class that is asked for by `--model` or `--data` (the `key`), typed or in a config; the last one wins.
 
@@ -58,13 +65,13 @@ def chosen_class(args: Sequence[str], key: str) -> str | None:
     'my.Data'
     """
     found = None
-    for flag, value in _pairs(args):
-        if flag in ("--config", "-c") and value is not None:
+    for flag, value in flags(args):
+        if flag in ("--config", "-c"):
             section = read_config(value).get(key)
             named = section.get("class_path") if isinstance(section, dict) else section
             found = named if isinstance(named, str) else found
-        elif flag.partition("=")[0] in (f"--{key}", f"--{key}.class_path"):
-            typed = parse_value(flag.partition("=")[2] or value or "")
+        elif flag in (f"--{key}", f"--{key}.class_path"):
+            typed = parse_value(value)
             found = typed.get("class_path", found) if isinstance(typed, dict) else typed
     return found
 

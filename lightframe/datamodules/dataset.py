@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,12 @@ class VideoDataset(Dataset[VideoBatch | None]):
     def __getitem__(self, key: int | tuple[int, int]) -> VideoBatch | None:
         if isinstance(key, tuple):
             return self._training_sample(*key)
-        return self._attempt(key, lambda: self._evaluation_views(key))
+        return self._attempt(key, partial(self._evaluation_views, key))
 
     def _training_sample(self, epoch: int, index: int) -> VideoBatch:
         for step in range(len(self)):
             number = (index + step) % len(self)
-            sample = self._attempt(number, lambda number=number: self._random_clip(epoch, number))  # type: ignore[misc]
+            sample = self._attempt(number, partial(self._random_clip, epoch, number))
             if sample is not None:
                 return sample
         raise VideoError(f"not one of the {len(self)} training videos can be read; the first is {self.paths[0]}")
