@@ -26,6 +26,7 @@ from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path, read_
 from lightframe.cli.nested import chosen_class, merge_nested
 from lightframe.cli.parser import Parser, parameters, refuse
 from lightframe.cli.run_folder import claim_run_folder, release_run_folder
+from lightframe.cli.tools import print_tools, run_tool
 from lightframe.datamodules import VideoDataModule, VideoError
 from lightframe.errors import UsageError
 from lightframe.module import LightFrameModule, class_path
@@ -230,14 +231,18 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.path.insert(0, str(Path.cwd()))
     # Lightning 2.6 asks torch 2.15's tree specs in a way that is going away: nothing that a user could mend.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    words = list(sys.argv[1:] if args is None else args)
     try:
-        LightFrameCLI(args)
+        if not run_tool(words):
+            LightFrameCLI(words)
     except (ValueError, RuntimeError) as error:
         cause = _mendable(error)
         if cause is None:
             raise
         release_run_folder()
         refuse(cause)
+    finally:
+        print_tools(words)
 
 
 def _mendable(error: BaseException) -> Exception | None:

@@ -1,0 +1,80 @@
+"""Work in processes that may die or hang. `eval` is the work: it is known to every process, and can do anything."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from lightframe.errors import UsageError
+from lightframe.tools.encoding import TranscodeSettings
+from lightframe.tools.parallel import Lost, cores, in_processes
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_item_is_worked_on_once(workers: int) -> None:
+    items = [f"{number} ** 2" for number in range(20)]
+    results = list(in_processes(eval, items, workers))
+    assert sorted(results) == sorted((item, number**2) for number, item in enumerate(items))
+    assert multiprocessing.active_children() == []
+
+
+def test_nothing_to_do() -> None:
+    assert list(in_processes(eval, [], 2)) == []
+
+
+def test_items_are_worked_on_at_the_same_time(tmp_path: Path) -> None:
+    # Each of the two waits for what the other does.
+    waiting = "[Path({0!r}).touch(), [0 for _ in iter(Path({1!r}).exists, True)]] and __import__('os').getpid()"
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    path = "(Path := __import__('pathlib').Path) and "
+    items = [path + waiting.format(first, second), path + waiting.format(second, first)]
+    processes = {result for _, result in in_processes(eval, items, 2, time_limit=30)}
+    assert len(processes) == 2
+    assert all(isinstance(process, int) for process in processes)
+
+
+def test_a_worker_that_dies_costs_its_own_item_alone() -> None:
+    crash, leave = "__import__('os').abort()", "__import__('os')._exit(3)"
+    items = ["1", crash, "2", leave, "3", crash, "4"]
+    results = list(in_processes(eval, items, 2))
+    assert sorted(item for item, _ in results) == sorted(items)
+    assert sorted(result for item, result in results if item.isdigit()) == [1, 2, 3, 4]
+    for item, result in results:
+        if not item.isdigit():
+            assert isinstance(result, Lost)
+            assert ("SIGABRT" if item == crash else "exit code 3") in result.reason
+    assert multiprocessing.active_children() == []
+
+
+def test_an_item_that_takes_too_long_is_given_up() -> None:
+    for_ever = "[0 for _ in iter(int, 1)]"
+    results = dict(in_processes(eval, ["1", for_ever, "2"], 1, time_limit=0.5))
+    assert results == {"1": 1, for_ever: Lost("it took longer than 0.5 s"), "2": 2}
+
+
+def test_a_users_mistake_comes_through_and_ends_the_others() -> None:
+    with pytest.raises(UsageError, match="even number"):
+        list(in_processes(TranscodeSettings, [64, 65, *[64] * 100], 2))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_brings_the_traceback_from_the_worker() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)while working on 1/0.*Traceback.*ZeroDivisionError"):
+        list(in_processes(eval, ["1/0"], 1))
+
+
+def test_results_that_nobody_waits_for() -> None:
+    results = in_processes(eval, ["1", "[0 for _ in iter(int, 1)]"], 2)
+    next(results)
+    results.close()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(("workers", "limit"), [(0, 1.0), (-1, 1.0), (1, 0.0)])
+def test_numbers_that_make_no_sense(workers: int, limit: float) -> None:
+    with pytest.raises(UsageError, match="must be positive"):
+        list(in_processes(eval, ["1"], workers, limit))
+
+
+def test_cores() -> None:
+    assert 1 <= cores() <= multiprocessing.cpu_count()
