@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/data.py`: how fast clips for training come out of video files."""
