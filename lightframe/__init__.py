@@ -1,6 +1,6 @@
 """Train, evaluate and benchmark video models: a thin, careful layer on Lightning."""
 
-from lightframe.datamodules import SyntheticVideoDataModule, VideoBatch, VideoDataModule
+from lightframe.datamodules import AUGMENTATIONS, SyntheticVideoDataModule, VideoBatch, VideoDataModule
 from lightframe.errors import UsageError
 from lightframe.losses import LOSSES
 from lightframe.metrics import METRICS
@@ -21,6 +21,7 @@ __all__ = [
     "SCHEDULERS",
     "METRICS",
     "MODELS",
+    "AUGMENTATIONS",
     "Registry",
     "UsageError",
     "__version__",

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.data import extract_batch_size
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
-from lightframe.datamodules.batch import VideoBatch
+from lightframe.datamodules import VideoBatch, VideoDataModule
 from lightframe.epoch_values import EpochValues, write_table
 from lightframe.errors import UsageError
 from lightframe.loss_result import LossResult
@@ -61,6 +62,7 @@ class LightFrameModule(LightningModule):
     | train/<metric>                      | metrics over the epoch                        | end of an epoch  |
     | val/loss, val/loss_<name>, test/... | means over the samples of the split           | end of the split |
     | val/<metric>, test/<metric>         | metrics over the split                        | end of the split |
+    | data/skipped                        | videos that could not be read so far          | end of each      |
 
     A metric that is not one number (`confusion_matrix`) is written to a .csv file in the run folder instead.
 
@@ -190,10 +192,10 @@ class LightFrameModule(LightningModule):
         return None if batch is None else self.step(batch, "test")
 
     @override
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
-        """Scores of a batch: `outputs` as `forward` gives them, and `index`."""
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Scores of a batch: `outputs` as `forward` gives them, and `index`; both None for a batch that is None."""
         if batch is None:
-            return None
+            return {"outputs": None, "index": None}
         if self._net_computes_loss:
             return {"outputs": self.net(batch), "index": None}
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
@@ -208,8 +210,9 @@ class LightFrameModule(LightningModule):
         """Outputs in evaluation, where a video may come in several views: (B, views, 3, T, H, W)."""
         if not (isinstance(batch, VideoBatch) and inputs.ndim == 6):
             return self(inputs)
-        outputs = self(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-        return average_views(outputs, sigmoid=self.sigmoid)
+        # One view of all videos at a time: thirty views of a video at once would not fit where training fits.
+        outputs = [self(view) for view in inputs.unbind(1)]
+        return average_views(torch.stack(outputs, 1), sigmoid=self.sigmoid)
 
     @property
     def sigmoid(self) -> bool:
@@ -253,6 +256,12 @@ class LightFrameModule(LightningModule):
                 self.log(f"{phase}/{name}", value, prog_bar=shown, sync_dist=True, reduce_fx="max")
             else:
                 self._write_table(f"{phase}-{name}.csv", value)
+        self._log_skipped()
+
+    def _log_skipped(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VideoDataModule) and not self.trainer.sanity_checking:
+            self.log("data/skipped", float(data.count_skipped()), sync_dist=True, reduce_fx="max")
 
     def _write_table(self, name: str, value: Tensor) -> None:
         folder = self.trainer.log_dir  # on every rank: it is broadcast

@@ -1,10 +1,11 @@
 """Small videos whose every pixel is known."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from known_videos import numbered_frames, write_lossless
 
 Write = Callable[..., Path]
@@ -42,6 +43,15 @@ def make_video(tmp_path: Path) -> Write:
         return write_lossless(tmp_path / name, frames)
 
     return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads of torch wait for each other most of the time on cores that others use too; and no fork has them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "videos"

@@ -239,6 +239,43 @@ def test_views_of_a_video_are_averaged_as_probabilities() -> None:
         torch.testing.assert_close(probability(returned["outputs"].double()), each.mean(0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("views", [2, 6])
+def test_views_are_looked_at_one_after_the_other(views: int) -> None:
+    """Thirty views of each video at once would not fit where training fits."""
+    sizes: list[tuple[int, ...]] = []
+
+    class Watched(LightFrameModule):
+        def forward(self, inputs: Tensor) -> Tensor:
+            sizes.append(tuple(inputs.shape))
+            return super().forward(inputs)
+
+    module = Watched("tiny3d", "ce", num_classes=CLASSES).eval()
+    module.trainer = make_trainer()
+    videos = torch.rand(2, views, 3, 4, 16, 16)
+    batch = VideoBatch(videos, torch.tensor([1, 0]), torch.tensor([7, 3]))
+    returned = module.test_step(batch, 0)
+    assert sizes == [(2, 3, 4, 16, 16)] * views
+    assert returned is not None
+    assert returned["outputs"].shape == (2, CLASSES)
+    with torch.no_grad():
+        mean = sum(module.net(videos[:, view]).double().softmax(-1) for view in range(views)) / views
+    expected = -mean[[0, 1], [1, 0]].log().mean()
+    torch.testing.assert_close(returned["loss"].double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(module.predict_step(batch, 0)["outputs"], returned["outputs"])
+
+
+def test_a_batch_of_which_nothing_could_be_read() -> None:
+    module = LightFrameModule("tiny3d", "ce", num_classes=CLASSES)
+    assert module.validation_step(None, 0) is None
+    assert module.test_step(None, 0) is None
+    assert module.predict_step(None, 0) == {"outputs": None, "index": None}  # Lightning warns of None
+
+
+def test_videos_are_counted_where_there_are_videos() -> None:
+    trainer = fit(LightFrameModule(make_net(), "ce", lr=0.1), epochs=1)
+    assert "data/skipped" not in trainer.callback_metrics
+
+
 def test_unpack_refuses_what_it_cannot_tell_apart() -> None:
     module = LightFrameModule(make_net(), "ce")
     assert module.unpack({"video": 1, "label": 2}) == (1, 2)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from lightframe.cli import main
+from lightframe.datamodules.augment import AUGMENTATIONS
+from lightframe.datamodules.sampling import SAMPLINGS
 from lightframe.losses import LOSSES
 from lightframe.metrics import METRICS
 from lightframe.models import MODELS
@@ -41,9 +43,13 @@ def test_commands_and_python_run(
     net, script = blocks("python")
     Path("my_nets.py").write_text(net)
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("lightframe ")]
-    assert len(commands) == 6
-    for number, line in enumerate(commands):
+    assert len(commands) == 8
+    runs = 0
+    for line in commands:
         words = shlex.split(line)[1:]
+        if words[0] in ("scan", "transcode"):
+            main([*words, "--workers=1"])
+            continue
         main(
             [
                 *words,
@@ -51,9 +57,12 @@ def test_commands_and_python_run(
                 *(SMALL if words[0] == "fit" and "--ckpt_path" not in words else ["--data.num_workers=0"]),
             ]
         )
-        assert (tmp_path / f"runs/run_{number}" / "config.yaml").is_file()
+        assert (tmp_path / f"runs/run_{runs}" / "config.yaml").is_file()
+        runs += 1
+    assert Path("videos/lightframe-scan.parquet").is_file()
+    assert len(list(Path("videos_fast").rglob("*.mp4"))) == 6
 
-    monkeypatch.setattr("lightframe.datamodules.video.VideoDataModule._workers", lambda self: 0)
+    monkeypatch.setattr("lightframe.datamodules.video.default_workers", lambda devices: 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on settings that are tiny here
         exec(script, {"__name__": "readme"})
@@ -61,8 +70,16 @@ def test_commands_and_python_run(
 
 
 def test_every_name_exists_and_every_registered_name_is_there() -> None:
-    table = {row[0]: row[1] for row in re.findall(r"^\| `--model\.(\w+)` \| (.*) \|$", README, re.MULTILINE)}
-    registries = {"net": MODELS, "loss": LOSSES, "optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "metrics": METRICS}
+    table = {row[0]: row[1] for row in re.findall(r"^\| `--\w+\.(\w+)` \| (.*) \|$", README, re.MULTILINE)}
+    registries = {
+        "net": MODELS,
+        "loss": LOSSES,
+        "optimizer": OPTIMIZERS,
+        "scheduler": SCHEDULERS,
+        "metrics": METRICS,
+        "augment": AUGMENTATIONS,
+        "sampling": SAMPLINGS,
+    }
     assert set(table) == set(registries)
     longer = {"cross_entropy", "crossentropyloss", "binary_cross_entropy", "bcewithlogitsloss"}
     of_the_examples = {"one_hot_mse", "fast_adam"}  # which other tests run in this process

@@ -66,12 +66,13 @@ class PredictionWriter(BasePredictionWriter):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if prediction is None or not isinstance(data, VideoDataModule) or self.path is None:
             return
-        logits, videos = prediction["outputs"], data.splits.videos("predict")
+        logits, paths = prediction["outputs"], data.dataset("predict").paths
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             return
         known = data.classes if data.splits.knows_classes else []
         classes = known if len(known) == logits.shape[1] else [str(number) for number in range(logits.shape[1])]
         rows = best_classes(logits, classes, self.top, getattr(pl_module, "sigmoid", False))
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        # A name that is not UTF-8 is written as the bytes that it is.
+        with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
             for index, row in zip(prediction["index"].tolist(), rows, strict=True):
-                csv.writer(file).writerow([videos[index].path, *row])
+                csv.writer(file).writerow([paths[index], *row])

@@ -1,175 +1,142 @@
-"""One video in, one clip (or several views) out."""
+"""One video in, its clips out."""
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from lightframe.datamodules.batch import VideoBatch
-from lightframe.datamodules.decoding import Box, FramesOutOfRangeError, VideoError, VideoInfo, probe, read_frames
-from lightframe.datamodules.sampling import clip_indices, clip_length, even_starts, random_start
-from lightframe.datamodules.transforms import random_resized_crop_box, square_boxes
-from lightframe.errors import UsageError
+from lightframe.datamodules.clips import EvaluationClips, TrainingClips
+from lightframe.datamodules.decoding import VideoError
+from lightframe.datamodules.reader import VideoReader
+from lightframe.datamodules.skipped import Skipped, SkippedVideos
 
-ClipTransform = Callable[[Tensor], Tensor]
+Key = int | tuple[int, int]
 
 
-@dataclass(frozen=True)
-class ClipSettings:
-    """What a clip is. The fields are explained at VideoDataModule, whose arguments they are."""
+class Sample(NamedTuple):
+    """What became of one key.
 
-    frames: int
-    stride: int
-    size: int
-    speeds: tuple[float, ...] = (1.0,)
-    views: tuple[int, int] = (1, 1)
-    flip: float = 0.5
-    crop_scale: tuple[float, float] = (0.25, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    eval_crop: float = 0.875
+    Attributes:
+        clips: of one video: (clips, 3, T, H, W) with a label and an index for each; None when it cannot be read and no
+            other may take its place.
+        skipped: the videos that could not be read on the way.
+    """
+
+    clips: VideoBatch | None
+    skipped: list[Skipped]
 
 
 class VideoDataset(Dataset[VideoBatch | None]):
     """Clips of the videos of one split.
 
-    Indexed by (epoch, index) it gives a random clip, every choice drawn from a generator seeded by
-    (seed, epoch, index); indexed by a number, the evaluation clip or views, which are always the same.
+    Indexed by (epoch, index) it gives a random clip to train on; indexed by a number, the clip or views to evaluate
+    on, or None where the video cannot be read.
 
     Args:
         paths: the files.
         labels: (len(paths),) class indices or (len(paths), classes) multi-hot.
-        clip: what a clip is.
-        train_transform: takes and gives a uint8 clip (T, 3, H, W), in place of the random crop and flip.
-        eval_transform: likewise, in place of the centre crop.
-        skip_errors: leave out what cannot be read, with a warning. In training the next video that can be read
-            takes its place; in evaluation no other video ever does.
-        seed: of the random clips.
+        training: the clips to train on. A video that cannot be read is replaced by the next one that can.
+        evaluation: the clips to evaluate on.
+        reader: of the files.
+        mirrored_labels: the labels of mirrored clips, where they differ.
+        skipped: hears of the videos that cannot be read.
+        threads: that decode the videos of a batch side by side.
     """
 
     def __init__(
         self,
         paths: Sequence[str],
         labels: Tensor,
-        clip: ClipSettings,
-        train_transform: ClipTransform | None = None,
-        eval_transform: ClipTransform | None = None,
-        skip_errors: bool = True,
-        seed: int = 0,
+        training: TrainingClips,
+        evaluation: EvaluationClips,
+        reader: VideoReader,
+        mirrored_labels: Tensor | None = None,
+        skipped: SkippedVideos | None = None,
+        threads: int = 1,
     ) -> None:
-        self.paths = paths
-        self.labels = labels
-        self.clip = clip
-        self.train_transform = train_transform
-        self.eval_transform = eval_transform
-        self.skip_errors = skip_errors
-        self.seed = seed
-        self._infos: dict[int, VideoInfo] = {}
-        self._counted: dict[int, int] = {}
-        self._reported: set[int] = set()
+        self.paths, self.labels = paths, labels
+        self.training, self.evaluation, self.reader = training, evaluation, reader
+        self.mirrored_labels = labels if mirrored_labels is None else mirrored_labels
+        self.skipped = skipped or SkippedVideos("", len(paths), limit=len(paths))
+        self.threads = threads
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> VideoBatch | None:
-        if isinstance(key, tuple):
-            return self._training_sample(*key)
-        return self._attempt(key, partial(self._evaluation_views, key))
+    def __getitem__(self, key: Key) -> VideoBatch | None:
+        batch, skipped = self.batch([key])
+        self.skipped.record(skipped)
+        return None if batch is None else VideoBatch(*(part[0] for part in batch))
 
-    def _training_sample(self, epoch: int, index: int) -> VideoBatch:
-        for step in range(len(self)):
-            number = (index + step) % len(self)
-            sample = self._attempt(number, partial(self._random_clip, epoch, number))
-            if sample is not None:
-                return sample
-        raise VideoError(f"not one of the {len(self)} training videos can be read; the first is {self.paths[0]}")
+    def batch(self, keys: Sequence[Key]) -> tuple[VideoBatch | None, list[Skipped]]:
+        """The batch of these keys, and the videos that could not be read for it.
 
-    def _attempt(self, index: int, read: Callable[[], Tensor]) -> VideoBatch | None:
-        # Tried anew each time: what a worker has met before must not decide what it gives now.
+        It is None when not one of its videos could be read. Several clips to train on of one video become several of
+        the batch; the views to evaluate on stay together, (B, views, 3, T, H, W).
+
+        The videos are channels last in memory, as decoders give them: to turn (T, H, W, 3) into (3, T, H, W) on the
+        CPU costs as much as to decode a fast file.
+        """
+        clips = self.training if isinstance(keys[0], tuple) else self.evaluation
+        on_cpu = self.reader.device == "cpu"
+        room = _memory((len(keys), *clips.shape)) if clips.shape is not None and on_cpu else None
+        rooms: Sequence[Tensor | None] = [None] * len(keys) if room is None else list(room)
+        if self.threads == 1 or len(keys) == 1:
+            samples = [self._sample(*each) for each in zip(keys, rooms, strict=True)]
+        else:
+            # A pool for each batch: one that outlived it would be inherited by forked workers without its threads.
+            with ThreadPoolExecutor(min(self.threads, len(keys))) as pool:
+                samples = list(pool.map(self._sample, keys, rooms))
+        skipped = [one for sample in samples for one in sample.skipped]
+        read = [sample.clips for sample in samples if sample.clips is not None]
+        if not read:
+            return None, skipped
+        labels, indices = torch.stack([one.label for one in read]), torch.stack([one.index for one in read])
+        if room is None:
+            # Here the clips are copied; their channels stay last on the way.
+            video = default_collate([one.video.movedim(1, -1) for one in read])
+        else:
+            video = room if len(read) == len(keys) else room[[sample.clips is not None for sample in samples]]
+        video = video.movedim(-1, 2)
+        if isinstance(keys[0], tuple):
+            return VideoBatch(video.flatten(0, 1), labels.flatten(0, 1), indices.flatten()), skipped
+        return VideoBatch(video[:, 0] if video.shape[1] == 1 else video, labels[:, 0], indices[:, 0]), skipped
+
+    def _sample(self, key: Key, room: Tensor | None) -> Sample:
+        skipped: list[Skipped] = []
+        if not isinstance(key, tuple):
+            return Sample(self._attempt(key, partial(self._evaluation_clips, key, room), skipped), skipped)
+        epoch, index = key
+        for number in [*range(index, len(self)), *range(index)]:
+            # Tried anew each time: what a worker has met before must not decide what it gives now.
+            clips = self._attempt(number, partial(self._training_clips, epoch, number, room), skipped)
+            if clips is not None or len(skipped) > self.skipped.limit:
+                return Sample(clips, skipped)
+        return Sample(None, skipped)
+
+    def _attempt(self, index: int, read: Callable[[], VideoBatch], skipped: list[Skipped]) -> VideoBatch | None:
         try:
-            return VideoBatch(read(), self.labels[index], torch.tensor(index))
+            return read()
         except VideoError as error:
-            if not self.skip_errors:
-                raise
-            if index not in self._reported:
-                self._reported.add(index)
-                warnings.warn(f"left out: {error}", stacklevel=2)
+            skipped.append(Skipped(index, self.paths[index], str(error)))
             return None
 
-    def _with_frame_count(self, index: int, read: Callable[[VideoInfo], Tensor]) -> Tensor:
-        """Call `read` with what the video says of itself, once more if it turns out to be shorter than that."""
-        if index not in self._infos:
-            self._infos[index] = probe(self.paths[index])
-        try:
-            return read(self._infos[index])
-        except FramesOutOfRangeError as error:
-            if not error.frames:
-                raise
-            # Kept beside the info, not in it: the first draw must not depend on what was read before.
-            self._counted[index] = error.frames
-            return read(self._infos[index]._replace(frames=error.frames))
+    def _training_clips(self, epoch: int, index: int, room: Tensor | None) -> VideoBatch:
+        clips, mirrored = self.training.read(self.reader, self.paths[index], epoch, index, room)
+        labels = torch.stack([(self.mirrored_labels if one else self.labels)[index] for one in mirrored])
+        return VideoBatch(clips, labels, torch.full((len(clips),), index))
 
-    def _read(self, index: int, numbers: Sequence[int], crop: Box | None = None, size: int | None = None) -> Tensor:
-        """`read_frames`, but a video that is known to be shorter is not decoded to its end again."""
-        count = self._counted.get(index)
-        if count is not None and max(numbers) >= count:
-            raise FramesOutOfRangeError(f"{self.paths[index]}: the video has {count} frames", count)
-        return read_frames(self.paths[index], numbers, crop, size)
-
-    def _random_clip(self, epoch: int, index: int) -> Tensor:
-        clip = self.clip
-
-        def read(info: VideoInfo) -> Tensor:
-            # Seeded in here: a second call, with the true frame count, must make the same draws as the first.
-            rng = np.random.default_rng([self.seed, epoch, index])
-            stride = clip.stride * clip.speeds[rng.integers(len(clip.speeds))]
-            start = random_start(rng, info.frames, clip_length(clip.frames, stride))
-            numbers = clip_indices(start, info.frames, clip.frames, stride)
-            if self.train_transform is not None:
-                with torch.random.fork_rng(devices=[]):
-                    # Not torch.manual_seed, which would seed the GPU too, and nothing would restore that.
-                    torch.default_generator.manual_seed(int(rng.integers(2**63)))
-                    return _checked(self.train_transform(self._read(index, numbers)), "train_transform")
-            box = random_resized_crop_box(rng, info.height, info.width, clip.crop_scale, clip.crop_ratio)
-            video = self._read(index, numbers, box, clip.size)
-            return video.flip(-1) if rng.random() < clip.flip else video
-
-        return self._with_frame_count(index, read).transpose(0, 1)
-
-    def _evaluation_views(self, index: int) -> Tensor:
-        clip = self.clip
-
-        def read(info: VideoInfo) -> Tensor:
-            clips, crops = clip.views
-            views = []
-            for start in even_starts(info.frames, clip_length(clip.frames, clip.stride), clips):
-                numbers = clip_indices(start, info.frames, clip.frames, clip.stride)
-                if self.eval_transform is not None:
-                    video = self.eval_transform(self._read(index, numbers))
-                    views.append(_checked(video, "eval_transform"))
-                    continue
-                for box in square_boxes(info.height, info.width, clip.eval_crop if crops == 1 else 1.0, crops):
-                    views.append(self._read(index, numbers, box, clip.size))
-            return torch.stack(views)
-
-        views = self._with_frame_count(index, read).transpose(1, 2)
-        return views[0] if len(views) == 1 else views
+    def _evaluation_clips(self, index: int, room: Tensor | None) -> VideoBatch:
+        views = self.evaluation.read(self.reader, self.paths[index], room)
+        return VideoBatch(views, self.labels[index : index + 1], torch.tensor([index]))
 
 
-def _checked(video: Any, name: str) -> Tensor:
-    """The clip that a user's transform gave back, or an error that says what it must give."""
-    if isinstance(video, Tensor) and video.dtype == torch.uint8 and video.ndim == 4 and video.shape[1] == 3:
-        return video
-    got = f"{video.dtype} {tuple(video.shape)}" if isinstance(video, Tensor) else type(video).__name__
-    raise UsageError(f"{name} must give back a uint8 clip (T, 3, H, W), as it gets one; got {got}")
-
-
-def collate(samples: Sequence[VideoBatch | None]) -> VideoBatch | None:
-    """Stack the samples that could be read; None when there is not one."""
-    read = [sample for sample in samples if sample is not None]
-    return default_collate(read) if read else None
+def _memory(shape: Sequence[int]) -> Tensor:
+    """Room for a batch; in a loader's worker shared with the training process, so that decoding is the only copy."""
+    room = torch.empty(tuple(shape), dtype=torch.uint8)
+    return room.share_memory_() if get_worker_info() is not None else room

@@ -100,6 +100,12 @@ class Splits:
         labelled = [split for split in ("train", "val", "test") if self.has(split)]
         return any(len(video.labels) > 1 for split in labelled for video in self.videos(split))
 
+    def folders(self, split: str) -> list[Path]:
+        """The folders in which the videos of a split are looked for."""
+        taken = split == "val" and self.val_fraction > 0 and not self._sources("val")
+        found = self._require("train" if taken else split)
+        return [path if path.is_dir() else self._base or path.parent for path in found]
+
     def labels(self, split: str) -> Tensor:
         """(N,) class indices, -1 for prediction; in a multi-label set (N, classes) floats, 1 for each positive."""
         videos = self.videos(split)

@@ -10,12 +10,13 @@ import numpy as np
 from rich.progress import track
 from typing_extensions import override
 
-from lightframe.datamodules.video import VideoDataModule
+from lightframe.datamodules.video import AugmentLike, VideoDataModule
 from lightframe.errors import UsageError
 
 MOTIONS = ("clockwise", "counterclockwise", "down", "left", "right", "up")
 _DIRECTIONS = {"down": (0.0, 1.0), "left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0)}  # x, y; y points down
 _TURNS = {"clockwise": 1.0, "counterclockwise": -1.0}
+_AUGMENT = {"random_resized_crop": {"scale": [0.5, 1.0]}}
 _MANIFEST = "lightframe-synthetic.json"
 
 
@@ -107,8 +108,7 @@ class SyntheticVideoDataModule(VideoDataModule):
         stride: source frames from one frame of a clip to the next.
         size: height and width of a clip in pixels.
         batch_size: clips per batch and device.
-        flip: chance that a training clip is mirrored.
-        crop_scale: smallest and largest share of the frame's area in a training crop.
+        augment: what happens to training clips, see VideoDataModule.
         eval_crop: side of the centre crop in evaluation, as a share of the frame's shorter side.
         seed: of the videos, the clips and their order.
 
@@ -127,8 +127,7 @@ class SyntheticVideoDataModule(VideoDataModule):
         stride: int = 1,
         size: int = 64,
         batch_size: int = 16,
-        flip: float = 0.0,
-        crop_scale: tuple[float, float] = (0.5, 1.0),
+        augment: AugmentLike | None = _AUGMENT,
         eval_crop: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
@@ -142,8 +141,7 @@ class SyntheticVideoDataModule(VideoDataModule):
             stride=stride,
             size=size,
             batch_size=batch_size,
-            flip=flip,
-            crop_scale=crop_scale,
+            augment=augment,
             eval_crop=eval_crop,
             seed=seed,
             classes=list(MOTIONS),

@@ -1,33 +1,44 @@
 """VideoDataModule: folders of videos as batches of clips."""
 
-import os
-import shutil
 import warnings
-from dataclasses import asdict, replace
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
-from lightframe.datamodules import sources, transforms
+from lightframe.datamodules import transforms
+from lightframe.datamodules.augment import build_augmentations
 from lightframe.datamodules.batch import VideoBatch
-from lightframe.datamodules.dataset import ClipSettings, ClipTransform, VideoDataset, collate
-from lightframe.datamodules.sampler import EpochSampler
+from lightframe.datamodules.clips import ClipSettings, ClipTransform, EvaluationClips, TrainingClips
+from lightframe.datamodules.dataset import VideoDataset
+from lightframe.datamodules.decoding import check_decoder, describe_decoder
+from lightframe.datamodules.loader import VideoLoader, default_workers, make_loader
+from lightframe.datamodules.reader import VideoReader
+from lightframe.datamodules.sampler import EpochSampler, training_position
+from lightframe.datamodules.sampling import build_sampling
+from lightframe.datamodules.settings import check_settings, read_classes, resolve_transform
+from lightframe.datamodules.skipped import SkippedVideos, error_limit, without_broken
 from lightframe.datamodules.sources import Source
 from lightframe.datamodules.splits import Splits
+from lightframe.datamodules.video_index import VideoIndex
 from lightframe.errors import UsageError
-from lightframe.registry import import_path
+from lightframe.gather import gather_objects
 
 if TYPE_CHECKING:
     TransformLike = str | ClipTransform
     Sources = Source
+    AugmentLike = str | Sequence[Any] | Mapping[str, Any]
 else:
     # What a config may hold: the command line reads its schema from these.
     TransformLike = str
     Sources = str | list[str]
+    AugmentLike = str | list[Any] | dict[str, Any]
 
 
 class VideoDataModule(LightningDataModule):
@@ -52,20 +63,33 @@ class VideoDataModule(LightningDataModule):
         frames: frames in a clip.
         stride: source frames from one frame of a clip to the next.
         speeds: factors on the stride; one is drawn for each training clip.
+        fps: frames per second to which a video is resampled, by time, before `stride` counts. Null: its own rate.
+        sampling: which frames make a clip: random (a clip from a random place), dense (likewise, but a short video
+            begins again instead of repeating its last frame), uniform (one frame from each of `frames` equal parts of
+            the video, as TSN does).
         size: height and width of a clip in pixels.
-        batch_size: clips per batch and device.
+        clips_per_video: clips that a video is decoded for at once in training; they stand in the same batch.
         global_batch_size: clips per step over all devices, in place of `batch_size`; they must divide it.
         num_workers: loader processes per device. Default: the CPU cores divided by the devices, at most 8.
+        threads: that decode side by side in each loader process.
         views: clips and crops per video in testing and prediction; their scores are averaged.
-        flip: chance that a training clip is mirrored left to right. Set 0 where left and right are different classes.
-        crop_scale: smallest and largest share of the frame's area in a training crop.
+        augment: what happens to training clips, by name, with arguments or without, as in
+            {random_resized_crop: {scale: [0.25, 1.0]}, flip: {p: 0.5}}. Crops: random_resized_crop,
+            short_side_jitter; flip (with `label_map`: {left: right}); on the device: color_jitter, rand_augment,
+            trivial_augment, random_erasing, or the import path of any of torchvision's; mixup, cutmix. Leave flip out
+            where left and right are different classes.
         eval_crop: side of the centre crop in evaluation, as a share of the frame's shorter side.
         train_transform: a callable, or its import path, in place of the training crop and flip: takes and gives a
-            uint8 clip (T, 3, H, W). What it draws from torch's generator is seeded for each sample.
+            uint8 clip (T, 3, H, W), in the loader's process. What it draws from torch's generator is seeded for each
+            sample.
         eval_transform: likewise for evaluation, in place of the centre crop.
-        on_error: "skip" leaves a video out that cannot be read, with a warning (in training the next one takes its
-            place); "raise" stops.
-        decoder: "auto" or "pyav".
+        on_error: "skip" leaves a video out that cannot be read: in training the next one takes its place, in
+            evaluation none does. It is logged, listed in the run folder and counted (`data/skipped`). "raise" stops.
+        max_errors: training stops when more videos than these cannot be read. Default: a hundredth, at least 10.
+        decoder: "auto", "pyav" (always there) or "torchcodec".
+        device: where to decode: "cpu", or "cuda" with torchcodec, which then happens in the training process.
+        index: what `lightframe scan` wrote: known-bad videos are left out, the others need no look before they are
+            read. Default: the lightframe-scan.parquet that lies in the folder of the videos, if there is one.
         mean: mean of each channel, for values in [0, 1].
         std: standard deviation of each channel, likewise.
         seed: of the clips, their order and the validation split.
@@ -92,37 +116,52 @@ class VideoDataModule(LightningDataModule):
         frames: int = 32,
         stride: int = 2,
         speeds: tuple[float, ...] | list[float] = (1.0,),
+        fps: float | None = None,
+        sampling: str = "random",
         size: int = 224,
+        clips_per_video: int = 1,
         batch_size: int = 8,
         global_batch_size: int | None = None,
         num_workers: int | None = None,
+        threads: int = 1,
         views: tuple[int, int] = (1, 1),
-        flip: float = 0.5,
-        crop_scale: tuple[float, float] = (0.25, 1.0),
+        augment: AugmentLike | None = ("random_resized_crop", "flip"),
         eval_crop: float = 0.875,
         train_transform: TransformLike | None = None,
         eval_transform: TransformLike | None = None,
         on_error: str = "skip",
+        max_errors: int | None = None,
         decoder: str = "auto",
+        device: str = "cpu",
+        index: str | None = None,
         mean: tuple[float, float, float] = transforms.MEAN,
         std: tuple[float, float, float] = transforms.STD,
         seed: int = 0,
     ) -> None:
+        check_settings(locals())
         super().__init__()
-        self.clip = ClipSettings(frames, stride, size, tuple(speeds), views, flip, crop_scale, eval_crop=eval_crop)
-        self.batch_size = batch_size
-        self.global_batch_size = global_batch_size
-        self.num_workers = num_workers
-        self.train_transform = _resolve_transform(train_transform)
-        self.eval_transform = _resolve_transform(eval_transform)
-        self.on_error = on_error
+        self.frames, self.stride, self.fps, self.sampling = frames, stride, fps, sampling
+        self.clips_per_video = clips_per_video
+        self.batch_size, self.global_batch_size = batch_size, global_batch_size
+        self.num_workers, self.threads = num_workers, threads
+        self.on_error, self.max_errors = on_error, max_errors
         self.mean, self.std = tuple(mean), tuple(std)
         self.seed = seed
-        _check_settings(self, val_fraction, decoder)
+        self.views = (views[0], views[1])
+        check_decoder(decoder, device)
+        if device != "cpu" and num_workers:
+            raise UsageError(f"device='{device}' decodes in the training process: it goes with num_workers=0")
+        self.clip = ClipSettings(build_sampling(sampling, frames, stride, tuple(speeds)), frames, size, fps, eval_crop)
+        self.augmentations = build_augmentations(augment, size, eval_crop)
+        self.train_transform = resolve_transform(train_transform)
+        self.eval_transform = resolve_transform(eval_transform)
         given: dict[str, Source | None] = {"train": train, "val": val, "test": test, "predict": predict}
-        self.splits = Splits(root, given, val_fraction, _read_classes(classes), seed)
+        self.splits = Splits(root, given, val_fraction, read_classes(classes), seed)
+        self.decoder, self.device, self.index = decoder, device, index
         self._datasets: dict[str, VideoDataset] = {}
-        self._epoch = 0
+        self._resume = (0, 0)
+        self._sampler: EpochSampler | None = None
+        self._indices: list[int] = []
 
     @property
     def classes(self) -> list[str]:
@@ -140,56 +179,101 @@ class VideoDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Find the videos and check their labels, so that nothing is noticed only after an epoch."""
         if stage == "fit":
-            self._device_batch_size()
+            if self.trainer:
+                # Of a fit before this one nothing counts but how many epochs it had; a checkpoint is read later.
+                self._resume, self._sampler = (self.trainer.current_epoch, 0), None
+            self._videos()
             self.dataset("train")
             if self.splits.has("val"):
                 self.dataset("val")
-        elif stage == "validate":
-            self.dataset("val")  # Lightning would take the empty list of `val_dataloader` and validate nothing
+        else:
+            # Lightning would take the empty list of `val_dataloader` and validate nothing.
+            self.dataset({"validate": "val", "test": "test", "predict": "predict"}[stage])
+        _say_once(describe_decoder(self.decoder, self.device))
+        folder = self.trainer.log_dir if self.trainer else None  # on every rank: it is broadcast
+        if folder and Path(folder).resolve() != Path.cwd():  # which is what a run without loggers has for a folder
+            rank = self.trainer.global_rank if self.trainer else 0
+            for dataset in self._datasets.values():
+                dataset.skipped.file = Path(folder, f"skipped-rank{rank}.csv" if rank else "skipped.csv")
 
     def dataset(self, split: str) -> VideoDataset:
         """The clips of a split; index it by (epoch, index) for random training clips, by index for fixed ones."""
         if split not in self._datasets:
+            index = VideoIndex.load(self.index) if self.index else VideoIndex.find(self.splits.folders(split))
+            paths = [video.path for video in self.splits.videos(split)]
+            strict = self.on_error == "raise"
+            paths, labels = without_broken(split, paths, self.splits.labels(split), index, strict)
             # Views multiply the cost of evaluation: they are for the final test, not for the curve during training.
-            clip = self.clip if split in ("test", "predict") else replace(self.clip, views=(1, 1))
+            views = self.views if split in ("test", "predict") else (1, 1)
+            flips = self.augmentations.flip is not None and self.train_transform is None and split == "train"
             self._datasets[split] = VideoDataset(
-                [video.path for video in self.splits.videos(split)],
-                self.splits.labels(split),
-                clip,
-                self.train_transform,
-                self.eval_transform,
-                skip_errors=self.on_error == "skip",
-                seed=self.seed,
+                paths,
+                labels,
+                TrainingClips(self.clip, self.augmentations, self.train_transform, self.clips_per_video, self.seed),
+                EvaluationClips(self.clip, views, self.eval_transform),
+                VideoReader(self.decoder, self.device, index),
+                self.augmentations.mirrored_labels(labels, self.classes) if flips else None,
+                SkippedVideos(split, len(paths), error_limit(split, len(paths), strict, self.max_errors)),
+                # What a transform draws from torch's generator is seeded for one clip at a time.
+                self.threads if self.train_transform is None else 1,
             )
         return self._datasets[split]
 
     @override
-    def train_dataloader(self) -> DataLoader[VideoBatch]:
-        dataset = self.dataset("train")
+    def train_dataloader(self) -> VideoLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(dataset, self.seed, rank, world_size, self._epoch)
+        sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *self._position())
+        self._sampler = sampler
         # A last batch of one clip breaks batch norm; what is left over comes first in some other epoch.
-        return self._loader(dataset, sampler, drop_last=sampler.num_samples >= self._device_batch_size())
+        drop_last = sampler.num_samples >= self._videos()
+        return self._loader("train", self._videos(), sampler=sampler, drop_last=drop_last)
 
     @override
-    def val_dataloader(self) -> DataLoader[VideoBatch] | list[Any]:
+    def val_dataloader(self) -> VideoLoader | list[Any]:
         if self.splits.has("val"):
-            return self._loader(self.dataset("val"))
+            return self._loader("val", self._device_batch_size())
         # Lightning takes an empty list for "no validation", and warns that this may be a mistake; here it is none.
         warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
         return []
 
     @override
-    def test_dataloader(self) -> DataLoader[VideoBatch]:
-        return self._loader(self.dataset("test"))
+    def test_dataloader(self) -> VideoLoader:
+        return self._loader("test", self._videos_in_views())
 
     @override
-    def predict_dataloader(self) -> DataLoader[VideoBatch]:
-        return self._loader(self.dataset("predict"))
+    def predict_dataloader(self) -> VideoLoader:
+        return self._loader("predict", self._videos_in_views())
+
+    @override
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, VideoBatch) and self.augmentations.on_device_needed:
+            self._indices = batch.index.tolist()  # read on the device, it would wait for all that is queued there
+        return batch
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.normalize(batch) if isinstance(batch, VideoBatch) else batch
+        if not isinstance(batch, VideoBatch):
+            return batch
+        if self.trainer and self.trainer.training and self._sampler:
+            batch = self._augment(batch, self._indices, self._sampler.epoch)
+        return self.normalize(batch)
+
+    def augment(self, batch: VideoBatch, epoch: int) -> VideoBatch:
+        """The batch of uint8 training clips with its pixels changed and its clips mixed, as `augment` asks for.
+
+        During training this happens by itself, on the device.
+        """
+        return self._augment(batch, batch.index.tolist(), epoch)
+
+    def _augment(self, batch: VideoBatch, indices: Sequence[int], epoch: int) -> VideoBatch:
+        if not self.augmentations.on_device_needed or batch.video.dtype != torch.uint8:
+            return batch
+        # Clips of one video stand side by side; each has its own number, and so its own draws.
+        each = self.clips_per_video
+        numbers = torch.tensor([index * each + place % each for place, index in enumerate(indices)])
+        classes = self.num_classes if self.augmentations.mixes else 0
+        video, label = self.augmentations.on_device(batch.video, batch.label, numbers, self.seed, epoch, classes)
+        return batch._replace(video=video, label=label)
 
     def normalize(self, batch: VideoBatch) -> VideoBatch:
         """The batch with its uint8 video as normalised floats, in the dtype of the module that is trained."""
@@ -201,45 +285,68 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes if self.splits.knows_classes else None,
-            "epoch": self.trainer.current_epoch if self.trainer else self._epoch,
-        }
+        """The classes, and the epoch and how many of its samples all processes together have been trained on."""
+        classes = self.classes if self.splits.knows_classes else None
+        epoch, done = self._position()
+        return {"classes": classes, "epoch": epoch, "done": done}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["classes"] is not None:
             self.splits.restore_classes(state_dict["classes"])
-        self._epoch = state_dict["epoch"]
+        self._resume = (state_dict["epoch"], state_dict["done"])
+        # Lightning looks for the place in an epoch in the loader alone.
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch that training is in, and how many of its samples are done, those of all processes."""
+        if not (self.trainer and self._sampler and self._sampler.begun):
+            return self._resume
+        epoch, batches = training_position(self.trainer, self._sampler.epoch)
+        return epoch, batches * self._videos() * self.trainer.world_size
 
     def settings(self) -> dict[str, Any]:
         """The arguments, as plain values, with which evaluation sees what training saw."""
-        clip = {
-            key: value for key, value in asdict(self.clip).items() if key in ("frames", "stride", "size", "eval_crop")
-        }
+        clip = {name: getattr(self, name) for name in ("frames", "stride", "fps", "sampling")}
         classes = {"classes": self.classes} if self.splits.knows_classes else {}
-        return {**clip, **classes, "mean": list(self.mean), "std": list(self.std)}
+        crop = {"size": self.clip.size, "eval_crop": self.clip.eval_crop}
+        return {**clip, **crop, **classes, "mean": list(self.mean), "std": list(self.std)}
+
+    # Videos that cannot be read
+
+    def count_skipped(self) -> int:
+        """How many videos could not be read so far, over all splits and processes. All processes must call it.
+
+        Raises:
+            VideoError: too many.
+        """
+        total = 0
+        for _, dataset in sorted(self._datasets.items()):
+            reasons = dict(ChainMap(*gather_objects(dataset.skipped.reasons)))
+            dataset.skipped.check(reasons)
+            total += len(reasons)
+        return total
 
     # Loaders
 
-    def _loader(
-        self, dataset: VideoDataset, sampler: Sampler[Any] | None = None, drop_last: bool = False
-    ) -> DataLoader:
-        workers = self._workers()
-        if workers:
-            self._check_shared_memory(dataset.clip, workers)
-        return DataLoader(
-            dataset=dataset,
-            batch_size=self._device_batch_size(),
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            drop_last=drop_last,
-            persistent_workers=workers > 0,
-            # Its own generator: without one each new iterator draws from the global state of the training process.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+    def _loader(self, split: str, batch_size: int, **kwargs: Any) -> VideoLoader:
+        on_cpu = self.device == "cpu"
+        workers = self.num_workers
+        if workers is None:
+            workers = default_workers(self.trainer.num_devices if self.trainer else 1) if on_cpu else 0
+        pin_memory = torch.cuda.is_available() and on_cpu
+        return make_loader(self.dataset(split), batch_size, workers, pin_memory=pin_memory, **kwargs)
+
+    def _videos(self) -> int:
+        """Videos per training batch and device."""
+        if self._device_batch_size() % self.clips_per_video:
+            clips = self._device_batch_size()
+            raise UsageError(f"clips_per_video={self.clips_per_video} does not divide a batch of {clips} clips")
+        return self._device_batch_size() // self.clips_per_video
+
+    def _videos_in_views(self) -> int:
+        """Videos per batch in testing, where each comes in several views: about `batch_size` clips in all."""
+        return max(self._device_batch_size() // (self.views[0] * self.views[1]), 1)
 
     def _device_batch_size(self) -> int:
         if self.global_batch_size is None:
@@ -249,73 +356,7 @@ class VideoDataModule(LightningDataModule):
             raise UsageError(f"global_batch_size={self.global_batch_size} is not divisible by {devices} devices")
         return self.global_batch_size // devices
 
-    def _workers(self) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        devices = self.trainer.num_devices if self.trainer else 1
-        return min(max(cores // devices, 1), 8)
 
-    def _check_shared_memory(self, clip: ClipSettings, workers: int) -> None:
-        """Workers hand batches over in /dev/shm; where it is too small (a container's 64 MB) they just die."""
-        shared = Path("/dev/shm")
-        if not shared.is_dir():
-            return
-        views = clip.views[0] * clip.views[1]
-        batch = self._device_batch_size() * views * 3 * clip.frames * clip.size**2
-        needed, free = 2 * workers * batch, shutil.disk_usage(shared).free  # a loader prefetches two batches a worker
-        if needed > free:
-            raise UsageError(
-                f"{workers} loader workers need about {needed / 2**20:.0f} MiB of shared memory and {shared} has "
-                f"{free / 2**20:.0f} MiB free: use num_workers=0 or fewer, or give the container more (docker run "
-                "--shm-size=8g or --ipc=host)"
-            )
-
-
-def _resolve_transform(transform: str | ClipTransform | None) -> ClipTransform | None:
-    found = import_path(transform, "transform") if isinstance(transform, str) else transform
-    if isinstance(found, type):
-        found = found()
-    if found is not None and not callable(found):
-        raise UsageError(f"transform {transform!r} is not callable")
-    return found
-
-
-def _read_classes(classes: str | list[str] | None) -> list[str] | None:
-    if isinstance(classes, str):
-        classes = [line.strip() for line in sources.read_lines(Path(classes), "class file") if line.strip()]
-    if classes is not None and (not classes or len(set(classes)) < len(classes)):
-        raise UsageError(f"classes must be different names, at least one, got {classes}")
-    return classes
-
-
-def _check_settings(data: VideoDataModule, val_fraction: float, decoder: str) -> None:
-    clip = data.clip
-    whole = {
-        "frames": clip.frames,
-        "stride": clip.stride,
-        "size": clip.size,
-        "batch_size": data.batch_size,
-        "views": min(clip.views, default=0),
-        "global_batch_size": 1 if data.global_batch_size is None else data.global_batch_size,
-    }
-    for name, value in whole.items():
-        if value < 1:
-            raise UsageError(f"{name} must be at least 1, got {value}")
-    rules = {
-        "num_workers must not be negative": data.num_workers is None or data.num_workers >= 0,
-        "views must be two numbers, clips and crops": len(clip.views) == 2,
-        "speeds must be one or more numbers > 0": bool(clip.speeds) and min(clip.speeds) > 0,
-        "val_fraction must be at least 0 and below 1": 0 <= val_fraction < 1,
-        "flip must lie between 0 and 1": 0 <= clip.flip <= 1,
-        "crop_scale must be two shares, 0 < low <= high <= 1": len(clip.crop_scale) == 2
-        and 0 < clip.crop_scale[0] <= clip.crop_scale[1] <= 1,
-        "eval_crop must lie above 0 and at most 1": 0 < clip.eval_crop <= 1,
-        "on_error must be 'skip' or 'raise'": data.on_error in ("skip", "raise"),
-        "decoder must be 'auto' or 'pyav'": decoder in ("auto", "pyav"),
-        "mean and std must be three numbers each, std above 0": len(data.mean) == len(data.std) == 3
-        and min(data.std) > 0,
-    }
-    for rule, holds in rules.items():
-        if not holds:
-            raise UsageError(rule)
+@cache
+def _say_once(message: str) -> None:
+    rank_zero_info(message)

@@ -110,7 +110,7 @@ def test_videos_that_cannot_be_read(refused: Any, workplace: Path) -> None:
             (folder / "a.mp4").write_text("no video")
     words = ["--data.root=fake", "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
     said = refused("fit", *words, "--model.net=tiny3d", "--model.loss=ce", "--trainer.num_sanity_val_steps=0")
-    assert "not one of the 2 training videos can be read" in said
+    assert "not one of the 2 train videos can be read" in said
 
 
 def test_the_private_method_that_is_overridden_is_the_one_that_lightning_calls() -> None:

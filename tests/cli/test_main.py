@@ -32,8 +32,8 @@ class Module(LightFrameModule):
         super().__init__({"name": "my_nets.Net", "width": width}, "ce", lr=lr, metrics=metrics, num_classes=2)
 
 class Data(VideoDataModule):
-    def __init__(self, folder: str, flip: float = 0.125, **kwargs):
-        super().__init__(root=folder, flip=flip, **kwargs)
+    def __init__(self, folder: str, eval_crop: float = 0.625, **kwargs):
+        super().__init__(root=folder, eval_crop=eval_crop, **kwargs)
 """
 
 
@@ -112,7 +112,7 @@ def test_ones_own_net_adapter_and_data(run: Any, workplace: Path) -> None:
     assert state["net.layers.0.weight"].shape[0] == 5
     settings = saved_config(folder)["data"]
     assert settings["class_path"] == "my_nets.Data"
-    assert settings["init_args"]["flip"] == 0.125  # its own default, not VideoDataModule's
+    assert settings["init_args"]["eval_crop"] == 0.625  # its own default, not VideoDataModule's
 
 
 def test_checkpoints_without_a_validation_split(run: Any, workplace: Path) -> None:

@@ -183,3 +183,21 @@ def test_val_fraction_where_nothing_is_trained(make_folders):
     found = splits(make_folders(test={"jump": 1}), val_fraction=0.5, classes=["jump"])
     assert not found.has("val")
     assert found.labels("test").tolist() == [0]
+
+
+# Where an index of `lightframe scan` is looked for
+
+
+def test_folders(make_folders, tmp_path):
+    root = make_folders(train={"jump": 4}, test={"jump": 1})
+    found = splits(root, val_fraction=0.25, predict=root / "test" / "jump" / "0.mkv")
+    assert found.folders("train") == [root / "train"]
+    assert found.folders("val") == [root / "train"]  # from which its videos are taken
+    assert found.folders("test") == [root / "test"]
+    (tmp_path / "list.txt").write_text("train/jump/1.mkv jump\n")
+    assert splits(root, val=tmp_path / "list.txt").folders("val") == [root]
+    alone = splits(val=tmp_path / "list.txt", predict=[root / "test", root / "test" / "jump" / "0.mkv"])
+    assert alone.folders("val") == [tmp_path]
+    assert alone.folders("predict") == [root / "test", root / "test" / "jump"]
+    with pytest.raises(UsageError, match="there is no val split"):
+        splits(root).folders("val")

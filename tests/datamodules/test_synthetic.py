@@ -206,6 +206,7 @@ def disc(size, radius):
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("one_thread")
 def test_each_motion_is_what_its_name_says(seed):
     size, last = 64, 4
     clips = shape_in_the_middle(same_world(seed, last + 1, size))
@@ -277,15 +278,6 @@ def accuracy(train, test, frames, steps=300):
     net.eval()
     with torch.no_grad():
         return (net(test[0][:, :, :frames]).argmax(1) == test[1]).double().mean().item()
-
-
-@pytest.fixture
-def one_thread():
-    """Two threads on cores that others use too wait for each other most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

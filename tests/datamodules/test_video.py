@@ -1,21 +1,21 @@
 import gc
 import multiprocessing
-import shutil
+import os
 from collections import namedtuple
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 import torch
+from clip_pixels import equal, frame_numbers
+from recording import Recorder, quiet_trainer
 
 from lightframe.datamodules import VideoBatch, VideoDataModule
 from lightframe.datamodules.sampler import EpochSampler
+from lightframe.datamodules.video_index import INDEX_NAME, index_table, write_index
 from lightframe.errors import UsageError
+from lightframe.tools.video_record import VideoFile, video_record
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # tiny data needs none
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning"),  # Lightning 2.6 on torch 2.15
-]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = {"frames": 2, "stride": 1, "size": 8, "batch_size": 2, "num_workers": 0}
 
@@ -31,39 +31,6 @@ def no_worker_is_left():
 @pytest.fixture
 def folders(make_folders):
     return make_folders(train={"jump": 4, "run": 3}, val={"run": 1, "jump": 2}, test={"run": 3}, more={"run": 2})
-
-
-class Net(pl.LightningModule):
-    """Trains one number and keeps what it was given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(()))
-        self.seen = {"train": [], "val": []}
-
-    def training_step(self, batch, batch_idx):
-        self.seen["train"].append((self.current_epoch, batch))
-        return self.weight * batch.video.mean()
-
-    def validation_step(self, batch, batch_idx):
-        self.seen["val"].append((self.current_epoch, batch))
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def order(self, epoch):
-        """The indices of an epoch's training videos as they came."""
-        return [index for at, batch in self.seen["train"] if at == epoch for index in batch.index.tolist()]
-
-
-def trainer(**more):
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return pl.Trainer(accelerator="cpu", **{**quiet, "num_sanity_val_steps": 0, "max_epochs": 1, **more})
 
 
 def shuffled(size, seed, epoch):
@@ -105,10 +72,88 @@ def test_a_set_smaller_than_a_batch_is_one_batch(make_folders):
     assert [len(batch.index) for batch in data.train_dataloader()] == [3]
 
 
-def test_views_are_for_testing(folders):
-    data = VideoDataModule(folders, **SMALL, views=(3, 2))
-    assert next(iter(data.test_dataloader())).video.shape == (2, 6, 3, 2, 8, 8)
-    assert next(iter(data.val_dataloader())).video.shape == (2, 3, 2, 8, 8)
+@pytest.mark.parametrize(("batch_size", "videos"), [(2, 1), (6, 1), (12, 2), (17, 2)])
+def test_views_are_for_testing(folders, batch_size, videos):
+    """A batch has about as many clips as in training."""
+    data = VideoDataModule(folders, **{**SMALL, "batch_size": batch_size}, views=(3, 2), predict=folders / "more")
+    for loader in (data.test_dataloader(), data.predict_dataloader()):
+        assert next(iter(loader)).video.shape == (videos, 6, 3, 2, 8, 8)
+    assert next(iter(data.val_dataloader())).video.shape == (min(batch_size, 3), 3, 2, 8, 8)
+
+
+def test_clips_per_video(folders):
+    data = VideoDataModule(folders, **{**SMALL, "batch_size": 6}, clips_per_video=3, augment=["random_erasing"])
+    order = shuffled(7, 0, 0)
+    batches = list(data.train_dataloader())
+    assert [batch.index.tolist() for batch in batches] == [
+        [order[place]] * 3 + [order[place + 1]] * 3 for place in (0, 2, 4)
+    ]
+    labels = data.dataset("train").labels
+    for batch in batches:
+        assert torch.equal(batch.label, labels[batch.index])
+        assert batch.video.shape == (6, 3, 2, 8, 8)
+    assert [len(batch.index) for batch in data.val_dataloader()] == [3]  # there a video is one clip
+    with pytest.raises(UsageError, match="clips_per_video=4 does not divide a batch of 6 clips"):
+        VideoDataModule(folders, **{**SMALL, "batch_size": 6}, clips_per_video=4).setup("fit")
+
+
+def test_the_clips_of_a_video_are_augmented_each_by_itself(folders):
+    """The same clip, thrice: what differs is what is erased of it."""
+    data = VideoDataModule(folders, **SMALL, clips_per_video=3, augment={"random_erasing": {"p": 1.0}})
+    video = data.dataset("val")[0].video.expand(6, -1, -1, -1, -1)
+    batch = data.augment(VideoBatch(video, torch.zeros(6), torch.tensor([4, 4, 4, 2, 2, 2])), epoch=1)
+    assert len({clip.numpy().tobytes() for clip in batch.video}) == 6
+    # In whatever batch they stand.
+    other = data.augment(VideoBatch(video[:3], torch.zeros(3), torch.tensor([2, 2, 2])), epoch=1)
+    assert torch.equal(other.video, batch.video[3:])
+    assert not torch.equal(data.augment(VideoBatch(*other), epoch=2).video, other.video)
+
+
+def test_mixed_batches(folders):
+    data = VideoDataModule(folders, **SMALL, augment={"mixup": {"alpha": 1.0}})
+    net = Recorder()
+    quiet_trainer(max_epochs=3).fit(net, data)
+    mixed = 0
+    for batch in net.batches["train"]:
+        hard = torch.nn.functional.one_hot(data.dataset("train").labels[batch.index], 2).float()
+        # Each clip with the other, in the same proportion.
+        share = batch.label[0, hard[0].argmax()] if not torch.equal(*hard) else torch.tensor(1.0)
+        torch.testing.assert_close(batch.label, share * hard + (1 - share) * hard.flip(0))
+        mixed += bool(0 < share < 1)
+    assert mixed > 2
+    assert all(batch.label.dtype == torch.long for batch in data.val_dataloader())
+
+
+def test_mirrored_clips_of_classes_that_have_a_side(make_folders, tmp_path):
+    root = make_folders(train={"jump": 2, "turn left": 3, "turn right": 3}, val={"turn left": 2})
+    whole = {"random_resized_crop": {"scale": [1, 1], "ratio": [4 / 3, 4 / 3]}}
+    flip = {"p": 0.5, "label_map": {"turn left": "turn right"}}
+    data = VideoDataModule(root, **SMALL, augment={**whole, "flip": flip})
+    mirror, seen = [0, 2, 1], set()
+    loader = data.train_dataloader()
+    for _ in range(4):
+        for batch in loader:
+            for clip, label, index in zip(*batch, strict=True):
+                own, flipped = data.dataset("train").labels[index].item(), bool(clip[1, 0, 0, 0] > clip[1, 0, 0, -1])
+                assert label == (mirror[own] if flipped else own)
+                seen.add((own, flipped))
+    assert len(seen) == 6
+    assert [label for batch in data.val_dataloader() for label in batch.label.tolist()] == [1, 1]
+
+    lines = ["train/jump/0.mkv jump|turn_left", "train/jump/1.mkv turn_right", "train/jump/0.mkv turn_left|turn_right"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    flip = {"p": 1.0, "label_map": {"turn_left": "turn_right"}}
+    several = VideoDataModule(
+        root, train=str(tmp_path / "list.txt"), **{**SMALL, "batch_size": 3}, augment={"flip": flip}
+    )
+    (batch,) = several.train_dataloader()
+    assert batch.label[batch.index.argsort()].tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 1]]
+
+
+def test_a_label_map_with_a_class_that_there_is_not(folders):
+    data = VideoDataModule(folders, **SMALL, augment={"flip": {"label_map": {"jumb": "run"}}})
+    with pytest.raises(UsageError, match=r"flip: label_map names 'jumb', which is no class; did you mean 'jump'\?"):
+        data.setup("fit")
 
 
 def test_several_labels(folders, tmp_path):
@@ -118,30 +163,36 @@ def test_several_labels(folders, tmp_path):
     assert batch.label.tolist() == [[[1, 1], [0, 1]][index] for index in batch.index.tolist()]
 
 
-def test_batches_do_not_depend_on_the_workers_nor_touch_the_global_generator(folders):
-    def epochs(workers):
-        data = VideoDataModule(folders, **{**SMALL, "num_workers": workers})
-        loader = data.train_dataloader()
-        batches = []
-        for epoch in (0, 1):
-            loader.sampler.set_epoch(epoch)
-            batches += list(loader)
-        return batches + list(data.val_dataloader())
+def test_batches_do_not_depend_on_workers_and_threads(folders):
+    """The pixels are changed on the device, here too."""
+    augment = {"random_resized_crop": {}, "flip": {}, "color_jitter": {}, "random_erasing": {"p": 0.5}, "mixup": {}}
 
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    alone = epochs(0)
-    torch.rand(5)  # whatever state it is in
-    other = torch.get_rng_state()
-    helped = epochs(2)
-    assert torch.equal(torch.get_rng_state(), other)
-    torch.set_rng_state(state)
-    epochs(0)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert len(alone) == len(helped) == 3 + 3 + 2
-    for one, two in zip(alone, helped, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not torch.equal(alone[0].video, alone[3].video)
+    def epochs(workers, threads):
+        data = VideoDataModule(folders, **{**SMALL, "num_workers": workers}, threads=threads, augment=augment)
+        loader = data.train_dataloader()
+        return [data.augment(batch, epoch) for epoch in (0, 1) for batch in loader]
+
+    alone = epochs(0, 1)
+    assert len({batch.video.numpy().tobytes() for batch in alone}) == 6
+    for workers, threads in [(1, 3), (2, 1)]:
+        assert all(equal(one, other) for one, other in zip(epochs(workers, threads), alone, strict=True))
+
+
+def test_other_samplings(folders):
+    """Of 20 frames; two of them."""
+    for settings, expected in [
+        ({"sampling": "uniform"}, [5, 15]),
+        ({"sampling": "dense", "stride": 6}, [4, 10]),
+        ({"fps": 5.0, "stride": 2}, [0, 10]),  # of frames 0, 5, 10, 15
+    ]:
+        data = VideoDataModule(folders, **{**SMALL, **settings})
+        assert frame_numbers(data.dataset("val")[0].video) == expected
+        for epoch in range(5):
+            clip = frame_numbers(data.dataset("train")[epoch, 0].video)
+            if settings.get("sampling") == "uniform":
+                assert clip[0] < 10 <= clip[1]
+            else:
+                assert clip[1] - clip[0] == {"dense": 6}.get(settings.get("sampling"), 10)
 
 
 # Settings
@@ -164,16 +215,20 @@ def test_batches_do_not_depend_on_the_workers_nor_touch_the_global_generator(fol
         ({"speeds": (1.0, 0.0)}, "speeds must be one or more numbers > 0"),
         ({"val_fraction": -0.1}, "val_fraction must be at least 0 and below 1"),
         ({"val_fraction": 1.0}, "val_fraction must be at least 0 and below 1"),
-        ({"flip": 1.5}, "flip must lie between 0 and 1"),
-        ({"flip": -0.5}, "flip must lie between 0 and 1"),
-        ({"crop_scale": (0.0, 1.0)}, "crop_scale must be two shares"),
-        ({"crop_scale": (0.5, 1.5)}, "crop_scale must be two shares"),
-        ({"crop_scale": (0.9, 0.5)}, "crop_scale must be two shares"),
-        ({"crop_scale": (0.5,)}, "crop_scale must be two shares"),
+        ({"clips_per_video": 0}, "clips_per_video must be at least 1"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"fps": 0}, "fps must be above 0"),
+        ({"max_errors": 0}, "max_errors must be at least 1; on_error='raise' stops at the first"),
+        ({"sampling": "unifrom"}, "unknown sampling 'unifrom'; did you mean 'uniform'"),
+        ({"sampling": "uniform", "speeds": (0.5, 1)}, r"speeds=\[0.5, 1\] go with sampling='random'"),
+        ({"augment": "flipp"}, "'flipp'; did you mean 'flip'"),
+        ({"augment": {"flip": {"p": 1.5}}}, "flip: p must"),
+        ({"augment": ["random_resized_crop", "short_side_jitter"]}, "exclude each other"),
         ({"eval_crop": 0.0}, "eval_crop must lie above 0 and at most 1"),
         ({"eval_crop": 1.1}, "eval_crop must lie above 0 and at most 1"),
         ({"on_error": "ignore"}, "on_error must be 'skip' or 'raise'"),
-        ({"decoder": "ffmpeg"}, "decoder must be 'auto' or 'pyav'"),
+        ({"decoder": "pyva"}, "decoder must be one of auto, pyav, torchcodec, got 'pyva'; did you mean 'pyav'"),
+        ({"device": "cuda"}, "device='cuda' needs decoder='torchcodec'"),
         ({"mean": (0.5,)}, "mean and std must be three numbers each"),
         ({"std": (1.0, 1.0, 0.0)}, "std above 0"),
         ({"classes": []}, "classes must be different names, at least one"),
@@ -216,7 +271,7 @@ def test_transforms_by_import_path(folders):
 def test_global_batch_size(folders):
     def on(devices):
         data = VideoDataModule(folders, **SMALL, global_batch_size=6)
-        data.trainer = namedtuple("Trainer", "world_size global_rank")(devices, devices - 1)
+        data.trainer = namedtuple("Trainer", "world_size global_rank current_epoch")(devices, devices - 1, 0)
         return data
 
     assert on(1).train_dataloader().batch_size == 6
@@ -227,32 +282,133 @@ def test_global_batch_size(folders):
     assert VideoDataModule(folders, **SMALL, global_batch_size=6).val_dataloader().batch_size == 6
 
 
-@pytest.mark.parametrize(("cores", "devices", "workers"), [(4, 1, 4), (4, 2, 2), (64, 2, 8), (1, 1, 1), (2, 8, 1)])
-def test_default_number_of_workers(folders, monkeypatch, cores, devices, workers):
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+@pytest.mark.parametrize(("devices", "workers"), [(1, 6), (2, 3)])
+def test_default_number_of_workers(folders, monkeypatch, devices, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr("torch.utils.data.DataLoader.check_worker_number_rationality", lambda self: None)
     data = VideoDataModule(folders, **{**SMALL, "num_workers": None})
     data.trainer = namedtuple("Trainer", "world_size global_rank num_devices")(1, 0, devices)
     assert data.test_dataloader().num_workers == workers
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory folder here")
-def test_workers_without_enough_shared_memory(folders, monkeypatch):
-    """Two workers with two batches each of 2 clips of 3 x 2 x 1024 x 1024 bytes: 48 MiB."""
+def test_decoding_on_the_gpu_happens_in_the_training_process(folders, monkeypatch):
+    with pytest.raises(UsageError, match=r"GPU|CUDA|cuda|torchcodec"):
+        VideoDataModule(folders, **SMALL, decoder="torchcodec", device="cuda")
+    monkeypatch.setattr("lightframe.datamodules.video.check_decoder", lambda decoder, device: None)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    with pytest.raises(UsageError, match="device='cuda' decodes in the training process: it goes with num_workers=0"):
+        VideoDataModule(folders, **{**SMALL, "num_workers": 2}, decoder="torchcodec", device="cuda")
+    for workers in (0, None):
+        data = VideoDataModule(folders, **{**SMALL, "num_workers": workers}, decoder="torchcodec", device="cuda")
+        assert data.val_dataloader().num_workers == 0
+        assert not data.val_dataloader().pin_memory  # it is there already
 
-    def free(mebibytes):
-        usage = shutil.disk_usage("/")._replace(free=mebibytes * 2**20)
-        monkeypatch.setattr("lightframe.datamodules.video.shutil.disk_usage", lambda path: usage)
 
-    data = VideoDataModule(folders, **{**SMALL, "size": 1024, "num_workers": 2}, views=(2, 1))
-    free(47)
-    with pytest.raises(UsageError, match=r"2 loader workers need about 48 MiB .* has 47 MiB free: use num_workers=0"):
-        data.train_dataloader()
-    free(48)
-    data.train_dataloader(), data.val_dataloader()
-    with pytest.raises(UsageError, match="need about 96 MiB"):
-        data.test_dataloader()  # twice the views
-    free(0)
-    VideoDataModule(folders, **SMALL).train_dataloader()  # no workers, no need
+# A scan of the videos
+
+
+def scan(folder):
+    """What the command does, without its processes."""
+    rows = [video_record(VideoFile.of(path, folder)) for path in folder.rglob("*.mkv")]
+    write_index(index_table(rows), folder / INDEX_NAME, folder)
+
+
+@pytest.fixture
+def scanned(folders):
+    """One training video is broken, one to validate on, and one to predict; an index of the folder tells."""
+    for name in ("train/jump/1.mkv", "val/run/0.mkv", "more/run/0.mkv"):
+        (folders / name).unlink()
+        (folders / name).write_text("no video")
+    scan(folders)
+    return folders
+
+
+def names(data, split):
+    return ["/".join(Path(path).parts[-2:]) for path in data.dataset(split).paths]
+
+
+def test_what_a_scan_found_broken_is_left_out(scanned, caplog, monkeypatch):
+    data = VideoDataModule(scanned, **SMALL, predict=scanned / "more")
+    assert names(data, "train") == ["jump/0.mkv", "jump/2.mkv", "jump/3.mkv", "run/0.mkv", "run/1.mkv", "run/2.mkv"]
+    assert data.dataset("train").labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert (names(data, "val"), data.dataset("val").labels.tolist()) == (["jump/0.mkv", "jump/1.mkv"], [0, 0])
+    assert names(data, "predict") == ["run/1.mkv"]
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(" videos are broken")[0] for line in said] == [
+        "1 of the 7 train",
+        "1 of the 3 val",
+        "1 of the 2 predict",
+    ]
+    assert "train/jump/1.mkv" in said[0]
+    caplog.clear()
+    # What is known needs no look before it is read.
+    monkeypatch.setattr("lightframe.datamodules.reader.probe", lambda path: pytest.fail("a known video was looked at"))
+    assert [batch.index.tolist() for batch in data.train_dataloader()]
+    assert [batch.index.tolist() for batch in data.val_dataloader()] == [[0, 1]]
+    assert caplog.records == []
+
+
+def test_a_scan_is_found_or_named(scanned, tmp_path):
+    (scanned / "lightframe-scan.parquet").rename(tmp_path / "elsewhere.parquet")
+    assert len(VideoDataModule(scanned, **SMALL).dataset("train")) == 7
+    index = str(tmp_path / "elsewhere.parquet")
+    with pytest.raises(UsageError, match="there is no index 'nowhere"):
+        VideoDataModule(scanned, **SMALL, index="nowhere.parquet").setup("fit")
+    (tmp_path / "elsewhere.parquet").rename(scanned / "renamed.parquet")
+    assert len(VideoDataModule(scanned, **SMALL, index=str(scanned / "renamed.parquet")).dataset("train")) == 6
+    assert not Path(index).exists()
+
+
+def test_a_video_that_was_repaired_is_used_again(scanned, numbered_video):
+    (scanned / "val/run/0.mkv").unlink()
+    (scanned / "val/run/0.mkv").hardlink_to(numbered_video)
+    os.utime(scanned / "val/run/0.mkv")
+    data = VideoDataModule(scanned, **SMALL)
+    assert names(data, "val") == ["jump/0.mkv", "jump/1.mkv", "run/0.mkv"]
+    assert [index for batch in data.val_dataloader() for index in batch.index.tolist()] == [0, 1, 2]
+
+
+def test_known_bad_videos_are_an_error_if_asked_for(scanned):
+    data = VideoDataModule(scanned, **SMALL, on_error="raise")
+    with pytest.raises(
+        UsageError, match=r"1 of the 7 train videos are broken, as lightframe scan found \(.*jump/1\.mkv"
+    ):
+        data.setup("fit")
+
+
+def test_a_set_of_which_all_is_known_to_be_bad(make_folders):
+    root = make_folders(train={"run": 1})
+    for path in [root / "train/run/0.mkv"]:
+        path.unlink()
+        path.write_text("no video")
+    scan(root)
+    with pytest.raises(UsageError, match=r"1 of the 1 train videos are broken"):
+        VideoDataModule(root, **SMALL).setup("fit")
+
+
+def test_the_taken_validation_videos_are_looked_up_too(scanned):
+    (scanned / "val").rename(scanned / "not_val")
+    data = VideoDataModule(scanned, **SMALL, val_fraction=0.5)
+    assert len(data.dataset("train")) + len(data.dataset("val")) == 6
+
+
+def test_setup_of_many_videos_asks_the_disk_for_few(folders, tmp_path, monkeypatch):
+    """A network drive takes minutes to tell of hundreds of thousands."""
+    lines = ["train/jump/0.mkv jump\n"] + [f"train/run/{number}.mkv run\n" for number in range(20_000)]
+    (tmp_path / "list.txt").write_text("".join(lines))
+    asked = []
+    stat = Path.stat
+    video = stat(folders / "train/jump/0.mkv")
+
+    def told(path, **more):
+        asked.append(path)
+        return video if path.suffix == ".mkv" else stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", told)
+    data = VideoDataModule(folders, train=str(tmp_path / "list.txt"), val=str(tmp_path / "list.txt"), **SMALL)
+    data.setup("fit")
+    assert len(data.dataset("train")) == 20_001
+    assert len(asked) < 4000
 
 
 # With Lightning's trainer
@@ -261,62 +417,42 @@ def test_workers_without_enough_shared_memory(folders, monkeypatch):
 @pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-true", torch.bfloat16)])
 def test_normalisation_on_the_device(folders, precision, dtype):
     data = VideoDataModule(folders, **SMALL, mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
-    net = Net()
-    trainer(precision=precision).fit(net, data)
+    net = Recorder()
+    quiet_trainer(precision=precision).fit(net, data)
     raw = data.dataset("val")
-    for _, batch in net.seen["val"]:
+    for batch in net.batches["val"]:
         assert batch.video.dtype == dtype
+        assert batch.video.is_contiguous()
         for video, index in zip(batch.video, batch.index.tolist(), strict=True):
             mean, std = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.3, 0.4]], dtype=torch.float64).view(2, 3, 1, 1, 1)
             expected = (raw[index].video.double() / 255 - mean) / std
             torch.testing.assert_close(
                 video.double(), expected, rtol=2**-8 if dtype == torch.bfloat16 else 0, atol=1e-5
             )
-    assert all(batch.video.dtype == dtype for _, batch in net.seen["train"])
+    assert all(batch.video.dtype == dtype for batch in net.batches["train"])
 
 
 def test_each_epoch_has_its_own_order_and_clips(folders):
-    net = Net()
-    trainer(max_epochs=3).fit(net, VideoDataModule(folders, **SMALL, seed=4))
+    net = Recorder()
+    quiet_trainer(max_epochs=3).fit(net, VideoDataModule(folders, **SMALL, seed=4))
     assert [net.order(epoch) for epoch in range(3)] == [shuffled(7, 4, epoch)[:6] for epoch in range(3)]
     assert len({tuple(net.order(epoch)) for epoch in range(3)}) == 3
-    epochs = [sorted(zip(batch.index.tolist(), batch.video.tolist(), strict=True)) for _, batch in net.seen["val"]]
+    epochs = [sorted(zip(batch.index.tolist(), batch.video.tolist(), strict=True)) for batch in net.batches["val"]]
     assert epochs[:2] == epochs[2:4] == epochs[4:]  # while the validation clips stay
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_goes_on_with_the_next_epoch(folders, tmp_path, workers):
-    """Lightning names the epoch when the workers have begun already."""
-
-    def fit(epochs, **more):
-        net, data = Net(), VideoDataModule(folders, **{**SMALL, "num_workers": workers})
-        run = trainer(max_epochs=epochs)
-        run.fit(net, data, **more)
-        return net, run
-
-    _, run = fit(1)
-    run.save_checkpoint(tmp_path / "a.ckpt")
-    del run
-    net, _ = fit(3, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-    assert [net.order(epoch) for epoch in range(3)] == [[], *(shuffled(7, 0, epoch)[:6] for epoch in (1, 2))]
-    straight, _ = fit(3)
-    rest = [batch for epoch, batch in straight.seen["train"] if epoch]
-    assert all(torch.equal(a.video, b.video) for a, (_, b) in zip(rest, net.seen["train"], strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")  # Lightning's remark on just that
 def test_without_validation(make_folders):
-    net = Net()
-    trainer().fit(net, VideoDataModule(make_folders(train={"run": 2}), **SMALL))
-    assert len(net.seen["train"]) == 1
-    assert net.seen["val"] == []
+    net = Recorder()
+    quiet_trainer().fit(net, VideoDataModule(make_folders(train={"run": 2}), **SMALL))
+    assert [len(net.batches[phase]) for phase in ("train", "val")] == [1, 0]
 
 
 def test_validation_from_the_training_videos(make_folders):
-    net = Net()
+    net = Recorder()
     data = VideoDataModule(make_folders(train={"run": 4, "jump": 4}), val_fraction=0.25, **SMALL)
-    trainer().fit(net, data)
-    assert [batch.label.tolist() for _, batch in net.seen["val"]] == [[0, 1]]
+    quiet_trainer().fit(net, data)
+    assert [batch.label.tolist() for batch in net.batches["val"]] == [[0, 1]]
     assert len(net.order(0)) == 6
 
 
@@ -332,26 +468,19 @@ def test_validation_from_the_training_videos(make_folders):
     ],
 )
 def test_errors_come_before_the_first_step(make_folders, stage, folders, message):
-    net = Net()
-    net.test_step = net.predict_step = net.validation_step
+    net = Recorder()
     with pytest.raises(UsageError, match=message):
-        getattr(trainer(), stage)(net, datamodule=VideoDataModule(make_folders(**folders), **SMALL))
-    assert net.seen == {"train": [], "val": []}
+        getattr(quiet_trainer(), stage)(net, datamodule=VideoDataModule(make_folders(**folders), **SMALL))
+    assert not any(net.batches.values())
 
 
 # Checkpoints
 
 
-def test_state(folders, make_folders):
-    data = VideoDataModule(folders, **SMALL)
-    state = data.state_dict()
-    assert state == {"classes": ["jump", "run"], "epoch": 0}
-
-    resumed = VideoDataModule(folders, **SMALL)
-    resumed.load_state_dict({**state, "epoch": 3})
-    assert resumed.state_dict() == {**state, "epoch": 3}
-    assert list(resumed.train_dataloader().sampler) == list(EpochSampler(range(7), epoch=3))
-
+def test_classes_of_a_checkpoint(folders, make_folders):
+    state = VideoDataModule(folders, **SMALL).state_dict()
+    assert state["classes"] == ["jump", "run"]
+    VideoDataModule(folders, **SMALL).load_state_dict(state)
     other = make_folders("other", train={"swim": 1, "run": 1}, test={"run": 1})
     with pytest.raises(UsageError, match="only the checkpoint has 'jump', only the data has 'swim'"):
         VideoDataModule(other, **SMALL).load_state_dict(state)

@@ -1,0 +1,122 @@
+"""A DataLoader that hears from its workers which videos could not be read."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightframe.datamodules.batch import VideoBatch
+from lightframe.datamodules.dataset import Key, VideoDataset
+from lightframe.errors import UsageError
+
+
+class VideoLoader(DataLoader[Any]):
+    """Yields the batches of `Batches`; what could not be read for them goes to the data set's `skipped`.
+
+    A batch is None when not one of its videos could be read, which happens in evaluation only.
+    """
+
+    # A generator, so that its workers begin when the first batch is asked for: Lightning makes the iterator of a
+    # resumed run before it tells the sampler the epoch.
+    def __iter__(self) -> Iterator[VideoBatch | None]:  # type: ignore[override]
+        for batch, skipped in super().__iter__():
+            if isinstance(batch, UsageError):
+                try:
+                    raise batch
+                finally:
+                    del batch  # an error that holds itself holds the workers too, until they are killed
+            self.dataset.videos.skipped.record(skipped)  # type: ignore[attr-defined]
+            yield batch
+
+
+class Batches(Dataset[Any]):
+    """Gives a whole batch at once, to a loader whose `collate_fn` is `as_it_is`.
+
+    A UsageError is given in place of a batch: raised in a worker, its one sentence would become a traceback.
+
+    Args:
+        videos: the clips of a split.
+    """
+
+    def __init__(self, videos: VideoDataset) -> None:
+        self.videos = videos
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, key: Key) -> Any:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Key]) -> Any:
+        """A DataLoader asks for all keys of a batch at once."""
+        try:
+            return self.videos.batch(keys)
+        except UsageError as error:
+            return error, []
+
+
+def as_it_is(batch: Any) -> Any:
+    """In place of collating what is a batch already."""
+    return batch
+
+
+def make_loader(
+    videos: VideoDataset,
+    batch_size: int,
+    workers: int,
+    sampler: Sampler[Any] | None = None,
+    drop_last: bool = False,
+    pin_memory: bool = False,
+) -> VideoLoader:
+    """The loader of a split.
+
+    Args:
+        videos: its clips.
+        batch_size: videos in a batch, each in all its clips or views.
+        workers: processes that decode.
+        sampler: of the training order; None: one video after the other, for evaluation.
+        drop_last: leave out a last batch that is not full.
+        pin_memory: for a quicker way to the GPU.
+
+    Raises:
+        UsageError: the workers have not enough shared memory.
+    """
+    shape = (videos.training if sampler is not None else videos.evaluation).shape
+    if workers and shape is not None:
+        _check_shared_memory(workers, batch_size * torch.Size(shape).numel())
+    return VideoLoader(
+        dataset=Batches(videos),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        pin_memory=pin_memory,
+        drop_last=drop_last,
+        persistent_workers=workers > 0,
+        # Its own generator: without one each new iterator draws from the global state of the training process.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def default_workers(devices: int) -> int:
+    """Loader processes per device: the CPU cores that it may use, divided by the devices, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores // devices, 1), 8)
+
+
+def _check_shared_memory(workers: int, batch_bytes: int) -> None:
+    """Workers hand batches over in /dev/shm; where it is too small (a container's 64 MB) they just die."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        return
+    needed, free = 2 * workers * batch_bytes, shutil.disk_usage(shared).free  # a loader prefetches two a worker
+    if needed > free:
+        raise UsageError(
+            f"{workers} loader workers need about {needed / 2**20:.0f} MiB of shared memory and {shared} has "
+            f"{free / 2**20:.0f} MiB free: use num_workers=0 or fewer, or give the container more (docker run "
+            "--shm-size=8g or --ipc=host)"
+        )
