@@ -14,6 +14,7 @@ from lightframe.datamodules.clips import EvaluationClips, TrainingClips
 from lightframe.datamodules.decoding import VideoError
 from lightframe.datamodules.reader import VideoReader
 from lightframe.datamodules.skipped import Skipped, SkippedVideos
+from lightframe.errors import UsageError
 
 Key = int | tuple[int, int]
 
@@ -81,6 +82,9 @@ class VideoDataset(Dataset[VideoBatch | None]):
 
         The videos are channels last in memory, as decoders give them: to turn (T, H, W, 3) into (3, T, H, W) on the
         CPU costs as much as to decode a fast file.
+
+        Raises:
+            UsageError: a transform gives clips of several sizes.
         """
         clips = self.training if isinstance(keys[0], tuple) else self.evaluation
         on_cpu = self.reader.device == "cpu"
@@ -98,6 +102,7 @@ class VideoDataset(Dataset[VideoBatch | None]):
             return None, skipped
         labels, indices = torch.stack([one.label for one in read]), torch.stack([one.index for one in read])
         if room is None:
+            _check_sizes([one.video for one in read])
             # Here the clips are copied; their channels stay last on the way.
             video = default_collate([one.video.movedim(1, -1) for one in read])
         else:
@@ -134,6 +139,13 @@ class VideoDataset(Dataset[VideoBatch | None]):
     def _evaluation_clips(self, index: int, room: Tensor | None) -> VideoBatch:
         views = self.evaluation.read(self.reader, self.paths[index], room)
         return VideoBatch(views, self.labels[index : index + 1], torch.tensor([index]))
+
+
+def _check_sizes(videos: Sequence[Tensor]) -> None:
+    sizes = {tuple(video.shape[-3:]) for video in videos}
+    if len(sizes) > 1:
+        shown = " and ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:2])
+        raise UsageError(f"a transform must give all clips one size (frames x height x width), not {shown}")
 
 
 def _memory(shape: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ from lightframe.datamodules.decoding import VideoError
 from lightframe.datamodules.reader import VideoReader
 from lightframe.datamodules.sampling import build_sampling
 from lightframe.datamodules.skipped import SkippedVideos
+from lightframe.errors import UsageError
 
 BAD = None  # stands for a video that cannot be read
 
@@ -208,6 +209,12 @@ def test_a_single_sample_is_recorded(make, caplog):
     assert data[0] is None
     assert list(data.skipped.reasons) == [0]
     assert len(caplog.records) == 1
+
+
+def test_a_transform_that_gives_clips_of_several_sizes(make):
+    data = make([20, 30], transform=lambda clip: clip[..., : 5 + int(clip[0, 0, 0, 0])])
+    with pytest.raises(UsageError, match=r"must give all clips one size \(.*\), not 4 x 24 x 11 and 4 x 24 x 16"):
+        data.batch([0, 1])  # of frames 6 and 11 in the centre
 
 
 def test_errors_that_are_no_fault_of_the_video_are_not_swallowed(make):

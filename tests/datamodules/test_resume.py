@@ -174,11 +174,12 @@ def test_an_epoch_that_is_cut_short(root: Path, tmp_path: Path) -> None:
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step == 7
 
-    whole = fit(root)
-    saver = Saver(tmp_path)
-    fit(root, callbacks=[Stopping(), saver])
-    assert fit(root, checkpoint=tmp_path / "end-7.ckpt") == whole[10:]
-    assert fit(root, checkpoint=tmp_path / "batch-7.ckpt") == whole[7:]
+    whole = fit(root, max_epochs=3)
+    fit(root, max_epochs=3, callbacks=[Stopping(), Saver(tmp_path)])
+    for hook in ("epoch_end", "end"):
+        assert fit(root, max_epochs=3, checkpoint=tmp_path / f"{hook}-7.ckpt") == whole[10:]
+    assert fit(root, max_epochs=3, checkpoint=tmp_path / "batch-7.ckpt") == whole[7:]
+    assert len(whole) == 15
 
 
 def test_other_batches_go_on_behind_the_same_videos(root: Path, tmp_path: Path) -> None:

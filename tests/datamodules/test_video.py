@@ -441,6 +441,24 @@ def test_each_epoch_has_its_own_order_and_clips(folders):
     assert epochs[:2] == epochs[2:4] == epochs[4:]  # while the validation clips stay
 
 
+def test_pixels_are_changed_on_the_device(folders):
+    """As the data module's own `augment` does it, by the epoch."""
+    augment = {"color_jitter": {}, "random_erasing": {"p": 1.0}, "mixup": {}}
+    data, net = VideoDataModule(folders, **SMALL, augment=augment), Recorder()
+    quiet_trainer(max_epochs=2).fit(net, data)
+    plain = VideoDataModule(folders, **SMALL, augment=augment)
+    expected = [
+        plain.normalize(plain.augment(plain.dataset("train").batch([(epoch, index) for index in pair])[0], epoch))
+        for epoch in (0, 1)
+        for pair in zip(*[iter(shuffled(7, 0, epoch)[:6])] * 2, strict=True)
+    ]
+    assert all(equal(one, other) for one, other in zip(net.batches["train"], expected, strict=True))
+    for batch in net.batches["val"]:
+        unchanged = [plain.dataset("val")[index].video for index in batch.index.tolist()]
+        label = plain.dataset("val").labels[batch.index]
+        assert equal(batch, plain.normalize(VideoBatch(torch.stack(unchanged), label, batch.index)))
+
+
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")  # Lightning's remark on just that
 def test_without_validation(make_folders):
     net = Recorder()
