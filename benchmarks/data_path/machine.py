@@ -1,12 +1,13 @@
 """On what it was measured."""
 
 import importlib.metadata
-import os
 import platform
 import re
 from pathlib import Path
 
 import av
+
+from lightframe.cores import cores
 
 _PACKAGES = (
     "lightframe",
@@ -24,8 +25,7 @@ _PACKAGES = (
 
 def machine() -> dict[str, str | int]:
     """Processor, cores that this process may use, system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"cpu": _cpu(), "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+    return {"cpu": _cpu(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def versions() -> dict[str, str]:

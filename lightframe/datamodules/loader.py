@@ -1,6 +1,5 @@
 """A DataLoader that hears from its workers which videos could not be read."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lightframe.cores import cores
 from lightframe.datamodules.batch import VideoBatch
 from lightframe.datamodules.dataset import Key, VideoDataset
 from lightframe.errors import UsageError
@@ -104,8 +104,7 @@ def make_loader(
 
 def default_workers(devices: int) -> int:
     """Loader processes per device: the CPU cores that it may use, divided by the devices, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // devices, 1), 8)
+    return min(max(cores() // devices, 1), 8)
 
 
 def _check_shared_memory(workers: int, batch_bytes: int) -> None:

@@ -69,6 +69,7 @@ class VideoDataModule(LightningDataModule):
             the video, as TSN does).
         size: height and width of a clip in pixels.
         clips_per_video: clips that a video is decoded for at once in training; they stand in the same batch.
+        batch_size: clips per batch and device.
         global_batch_size: clips per step over all devices, in place of `batch_size`; they must divide it.
         num_workers: loader processes per device. Default: the CPU cores divided by the devices, at most 8.
         threads: that decode side by side in each loader process.

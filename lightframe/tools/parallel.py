@@ -4,7 +4,6 @@ import math
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -14,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from lightframe.cores import cores
 from lightframe.errors import UsageError
 
 Item = TypeVar("Item")
@@ -28,11 +28,6 @@ class Lost(NamedTuple):
     """
 
     reason: str
-
-
-def cores() -> int:
-    """How many processes can run at the same time."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def in_processes(

@@ -7,7 +7,7 @@ import pytest
 
 from lightframe.errors import UsageError
 from lightframe.tools.encoding import TranscodeSettings
-from lightframe.tools.parallel import Lost, cores, in_processes
+from lightframe.tools.parallel import Lost, in_processes
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -74,7 +74,3 @@ def test_results_that_nobody_waits_for() -> None:
 def test_numbers_that_make_no_sense(workers: int, limit: float) -> None:
     with pytest.raises(UsageError, match="must be positive"):
         list(in_processes(eval, ["1"], workers, limit))
-
-
-def test_cores() -> None:
-    assert 1 <= cores() <= multiprocessing.cpu_count()
