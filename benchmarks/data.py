@@ -21,7 +21,7 @@ from data_path import jobs
 from data_path.flatness import measure_flatness
 from data_path.loader import measure_loaders
 from data_path.machine import machine, versions
-from data_path.ours import BARE, FIRST_VISIT, LIGHTFRAME
+from data_path.ours import BARE, FIRST_VISIT, LIGHTFRAME, WHOLE_FRAMES
 from data_path.peers import MMACTION2, OLD_WAY, PEERS
 from data_path.plot import draw
 from data_path.report import print_results
@@ -33,8 +33,9 @@ from data_path.torchcodec_peers import TORCHCODEC
 from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ("clips", "sparse", "loader", "flat")
+SECTIONS = ("clips", "sparse", "whole", "loader", "flat")
 SPARSE_AND_LOADER_COLUMNS = ("h264", "fastdecode")
+WHOLE_COLUMNS = ("h264", "mpeg4")
 ON_SOURCE = "the old way on the source"
 
 
@@ -55,6 +56,13 @@ def measure_sparse(column: Column, rounds: int, clips: int) -> dict[str, Any]:
     """A few frames spread over the whole video."""
     pipelines = [MMACTION2, *TORCHCODEC, FIRST_VISIT, LIGHTFRAME]
     rows = measure(pipelines, lambda number: jobs.draw_sparse(column.videos, clips, [1, number + 1]), rounds)
+    summarize_cpu(rows)
+    return {"title": column.title, "rows": rows}
+
+
+def measure_whole(column: Column, rounds: int, clips: int) -> dict[str, Any]:
+    """Whole frames with each of our decoders: the ground of what decoder="auto" chooses."""
+    rows = measure(WHOLE_FRAMES, lambda number: jobs.draw_clips(column.videos, clips, [2, number + 1]), rounds)
     summarize_cpu(rows)
     return {"title": column.title, "rows": rows}
 
@@ -100,6 +108,9 @@ def run(options: argparse.Namespace, work: Path, console: Console) -> dict[str, 
         if "sparse" in sections and few:
             console.print(f"Sparse: {column.title}")
             results.setdefault("sparse", {})[column.key] = in_fresh_process(measure_sparse, column, *amount)
+        if "whole" in sections and column.key in WHOLE_COLUMNS:
+            console.print(f"Whole frames: {column.title}")
+            results.setdefault("whole", {})[column.key] = in_fresh_process(measure_whole, column, *amount)
         if "loader" in sections and few:
             console.print(f"Loader: {column.title}")
             rows = in_fresh_process(measure_loaders, column, work, options.rounds, options.batches, options.workers)

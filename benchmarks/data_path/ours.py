@@ -1,6 +1,6 @@
 """lightframe, and the limit that it is held against."""
 
-from functools import cache
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -32,6 +32,22 @@ def first_visit() -> Read:
     return read
 
 
+def whole_frames(decoder: str) -> Read:
+    """The frames as they are, neither cropped nor scaled, with one of our decoders."""
+    from lightframe.datamodules.decoding import probe, read_frames
+
+    known = cache(probe)
+
+    def read(job: Job) -> Tensor:
+        return read_frames(job.video.path, job.indices, info=known(job.video.path), decoder=decoder)
+
+    return read
+
+
 LIGHTFRAME = Pipeline("lightframe", known_video)
 FIRST_VISIT = Pipeline("lightframe, first visit", first_visit)
 BARE = Pipeline("bare decode", lambda: bare_decode, pixels=None)
+WHOLE_FRAMES = [
+    Pipeline(f"lightframe, decoder={decoder}", partial(whole_frames, decoder), pixels=None)
+    for decoder in ("pyav", "torchcodec", "auto")
+]

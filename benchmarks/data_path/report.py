@@ -21,6 +21,8 @@ def print_results(results: dict[str, Any], console: Console) -> None:
         console.print(_cpu_table(title, column["rows"]))
     for column in results.get("sparse", {}).values():
         console.print(_cpu_table(f"{column['title']}: CPU time of 8 frames over the whole video", column["rows"]))
+    for column in results.get("whole", {}).values():
+        console.print(_cpu_table(f"{column['title']}: CPU time of 32 whole frames", column["rows"]))
     for key, rows in results.get("loader", {}).items():
         console.print(_loader_table(f"{key}: whole loader, {results['settings']['workers']} workers", rows))
     if "flatness" in results:

@@ -114,7 +114,7 @@ def torchcodec_is_faster(requests: Sequence[ClipRequest], info: VideoInfo) -> bo
 
     PyAV crops and scales before it converts to RGB and leaves out frames on which no other depends. Where there is
     nothing of both, whole frames of MPEG-4 without B-frames, TorchCodec has less to do around the decoding: 32 whole
-    frames of UCF101 took it 6.1 ms and PyAV 8.6 ms, while cropped and scaled PyAV is ahead (`benchmarks/data.py`).
+    frames of UCF101 took it 7.9 ms and PyAV 8.6 ms, while cropped and scaled PyAV is ahead (`benchmarks/data.py`).
     """
     return info.codec == "mpeg4" and info.timeline.seekable and all(request.whole for request in requests)
 

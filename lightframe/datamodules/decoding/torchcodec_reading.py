@@ -122,7 +122,9 @@ def _warn_once(message: str) -> None:
 
 def _clip(frames: Tensor, places: list[int], request: ClipRequest) -> Tensor:
     """The clip (T, 3, height, width) of all the decoded frames (N, 3, H, W)."""
-    clip = frames[torch.tensor(places, device=frames.device)]
+    clip = frames
+    if places != list(range(len(frames))):  # picking makes a copy, which takes as long as decoding MPEG-4
+        clip = frames[torch.tensor(places, device=frames.device)]
     if request.crop is not None:
         clip = F.crop(clip, *request.crop)
     if request.size is not None:
