@@ -1,6 +1,7 @@
 """What is known only when an epoch is over: means over samples, and metrics."""
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from lightframe.errors import UsageError
+from lightframe.gather import gather_objects
 from lightframe.metric_collection import build_metrics
 
 
@@ -25,17 +27,19 @@ class SampleMean(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        # In float64, where batches of any sizes and from any number of processes give the same sum; MPS has none.
+        dtype = torch.float32 if torch.backends.mps.is_available() else torch.float64
+        self.add_state("total", default=torch.tensor(0.0, dtype=dtype), dist_reduce_fx="sum")
         self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, value: Tensor | float, count: int) -> None:
         """Add the mean over `count` samples."""
-        self.total += value * count
+        self.total += torch.as_tensor(value).to(self.total) * count
         self.count += count
 
     def compute(self) -> Tensor:
         """The mean over all samples."""
-        return self.total / self.count
+        return (self.total / self.count).float()
 
 
 class EpochValues:
@@ -71,15 +75,15 @@ class EpochValues:
         if self.spec is None:
             return
         if self.metrics is None:
-            if not isinstance(outputs, Tensor) and _has_names(self.spec):
+            detections = isinstance(outputs, list)  # which coco_map and voc_map take
+            if not isinstance(outputs, Tensor) and not detections and _has_names(self.spec):
                 raise UsageError(
                     f"metrics by name need one tensor of outputs, not {type(outputs).__name__}: give metrics=None, and "
                     "return metrics from compute_loss as (losses, metrics)"
                 )
-            classes = self.num_classes
-            if classes is None and isinstance(outputs, Tensor) and outputs.ndim == 2:
-                classes = outputs.shape[1]
-            self.metrics = build_metrics(self.spec, classes)
+            if self.num_classes is None and isinstance(outputs, Tensor) and outputs.ndim == 2:
+                self.num_classes = outputs.shape[1]
+            self.metrics = build_metrics(self.spec, self.num_classes)
         device = outputs.device if isinstance(outputs, Tensor) else None
         (self.metrics if device is None else self.metrics.to(device)).update(outputs, targets)
 
@@ -90,18 +94,36 @@ class EpochValues:
         names = [name for name, metric in built.items() if metric.higher_is_better]
         return sorted(names, key=lambda name: order.get(name, len(order)))
 
-    def compute(self) -> dict[str, Tensor]:
-        """The values of the epoch by name, and a fresh start; nothing for what saw no batch."""
+    def compute(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """The values of the epoch by name, and a fresh start; nothing for what saw no batch on any process.
+
+        All processes must call it.
+
+        Args:
+            device: where the values are added up over the processes.
+        """
+        self._agree(device)
         values: dict[str, Tensor] = {}
-        for name, mean in self.means.items():
-            if mean.update_called:
-                values[name] = mean.compute()
-            mean.reset()
-        if self.metrics is not None:
-            if any(metric.update_called for metric in self.metrics.values()):
+        with warnings.catch_warnings():
+            # That a metric saw no batch, which can be so on one process of several.
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+            values.update({name: mean.compute() for name, mean in self.means.items()})
+            if self.metrics is not None:
                 values.update(self.metrics.compute())
-            self.metrics.reset()
+        self.means, self.metrics = {}, None
         return values
+
+    def _agree(self, device: torch.device | str) -> None:
+        """Make what other processes have and this one, which saw no batch, has not: all of them exchange the same."""
+        everyone = gather_objects((list(self.means), self.metrics is not None, self.num_classes))
+        for name in (name for means, _, _ in everyone for name in means):
+            if name not in self.means:
+                self.means[name] = SampleMean().to(device)
+        order = dict.fromkeys(name for means, _, _ in everyone for name in means)
+        self.means = {name: self.means[name] for name in order}
+        if self.metrics is None and any(has_metrics for _, has_metrics, _ in everyone):
+            self.num_classes = next((count for _, _, count in everyone if count is not None), None)
+            self.metrics = build_metrics(self.spec, self.num_classes).to(device)
 
 
 def _has_names(spec: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.data import extract_batch_size
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,10 +17,11 @@ from typing_extensions import override
 from lightframe.datamodules import VideoBatch, VideoDataModule
 from lightframe.epoch_values import EpochValues, write_table
 from lightframe.errors import UsageError
+from lightframe.evaluation.counting import Counters, batch_index, batch_size, first_samples
 from lightframe.loss_result import LossResult
 from lightframe.losses import BinaryCrossEntropy, CrossEntropy
 from lightframe.metric_collection import check_metrics
-from lightframe.models import MODELS
+from lightframe.models import MODELS, Detector
 from lightframe.optimizers import build_optimizer, check_optimizer, group_options
 from lightframe.parameters import parameter_groups
 from lightframe.plain import plain_where_possible, split_plain, to_plain
@@ -44,6 +44,9 @@ else:
     OptimizerLike = str
     SchedulerLike = str
     Metrics = str | list[Any] | dict[str, Any]
+
+
+DEFAULT_METRICS = ("top1", "top5")
 
 
 class LightFrameModule(LightningModule):
@@ -103,7 +106,7 @@ class LightFrameModule(LightningModule):
         optimizer_args: dict[str, Any] | None = None,
         scheduler: SchedulerLike | None = None,
         scheduler_args: dict[str, Any] | None = None,
-        metrics: Metrics | None = ("top1", "top5"),
+        metrics: Metrics | None = DEFAULT_METRICS,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
@@ -120,6 +123,7 @@ class LightFrameModule(LightningModule):
         self.scheduler, self.scheduler_args = scheduler, scheduler_args
         check_metrics(metrics)
         self.epoch_values = {phase: EpochValues(metrics, num_classes) for phase in ("train", "val", "test")}
+        self._counters = Counters()
 
     # The points to override
 
@@ -154,7 +158,7 @@ class LightFrameModule(LightningModule):
 
         Returns:
             `loss` (None in evaluation when the net gives none), `outputs`, `targets` and `index`, the latter three
-            None where they are not known.
+            None where they are not known. In evaluation all of them are of the samples that count, see `Counter`.
         """
         outputs = targets = None
         result: LossResult | None
@@ -163,33 +167,45 @@ class LightFrameModule(LightningModule):
             if phase == "train" or _is_loss(returned):
                 result = LossResult.of(returned)
             else:  # detectors give their losses in training only
-                result, outputs = None, returned
+                result, outputs, targets = None, returned, self._targets(batch)
         else:
             inputs, targets = self.unpack(batch)
             outputs = self(inputs) if phase == "train" else self._scores(batch, inputs)
             result = LossResult.of(self.compute_loss(outputs, targets))
-        self._log_step(phase, result, outputs, targets, extract_batch_size(batch))
-        index = batch.index if isinstance(batch, VideoBatch) else None
+        self._log_step(phase, result, outputs, targets, batch_size(batch))
         return {
             "loss": None if result is None else result.total,
             "outputs": _detach(outputs),
             "targets": targets,
-            "index": index,
+            "index": batch_index(batch),
         }
 
     @override
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         return self.step(batch, "train")
 
-    # A batch is None when not one of its videos could be read.
-
     @override
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
-        return None if batch is None else self.step(batch, "val")
+        return self._evaluation_step("val", batch, batch_idx, dataloader_idx)
 
     @override
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
-        return None if batch is None else self.step(batch, "test")
+        return self._evaluation_step("test", batch, batch_idx, dataloader_idx)
+
+    def _evaluation_step(self, phase: str, batch: Any, batch_idx: int, dataloader_idx: int) -> dict[str, Any] | None:
+        """The step of the samples that count; None where there are none."""
+        try:
+            trainer = self.trainer
+        except RuntimeError:  # called by hand: every sample counts
+            trainer = None
+        counted = self._counters.count(trainer, batch, batch_idx, dataloader_idx)
+        if batch is None:  # not one of its videos could be read
+            return None
+        if counted.rows == 0:
+            # The net runs all the same: where its weights are spread over the devices, all of them wait for this one.
+            self.predict_step(batch, batch_idx, dataloader_idx)
+            return None
+        return {**self.step(first_samples(batch, counted.rows, counted.size), phase), "index": counted.index}
 
     @override
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
@@ -197,14 +213,20 @@ class LightFrameModule(LightningModule):
         if batch is None:
             return {"outputs": None, "index": None}
         if self._net_computes_loss:
-            return {"outputs": self.net(batch), "index": None}
+            return {"outputs": self.net(batch), "index": batch_index(batch)}
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
-        index = batch.index if isinstance(batch, VideoBatch) else None
-        return {"outputs": self._scores(batch, inputs), "index": index}
+        return {"outputs": self._scores(batch, inputs), "index": batch_index(batch)}
 
     @property
     def _net_computes_loss(self) -> bool:
         return self.losses is None and type(self).compute_loss is LightFrameModule.compute_loss
+
+    def _targets(self, batch: Any) -> Any:
+        """The targets of a batch that a net takes whole, where they can be told."""
+        try:
+            return self.unpack(batch)[1]
+        except UsageError:
+            return None
 
     def _scores(self, batch: Any, inputs: Any) -> Any:
         """Outputs in evaluation, where a video may come in several views: (B, views, 3, T, H, W)."""
@@ -231,7 +253,9 @@ class LightFrameModule(LightningModule):
             self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=count)
             values = {"loss_epoch": values["loss"]}
         epoch.update(values, count, self.device)
-        if outputs is not None and targets is not None:
+        # The default metrics are a classifier's; what a net that computes its own loss gives may be anything.
+        suited = isinstance(outputs, Tensor) or not (self._net_computes_loss and epoch.spec == DEFAULT_METRICS)
+        if outputs is not None and targets is not None and suited:
             epoch.update_metrics(_detach(outputs), targets)
 
     # Ends of epochs
@@ -249,7 +273,11 @@ class LightFrameModule(LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, phase: str) -> None:
-        for name, value in self.epoch_values[phase].compute().items():
+        # A callback that computes a metric of the same name of the whole set (EvalTotal) has logged it.
+        logged = {key for callback in self.trainer.callbacks for key in getattr(callback, "logged_keys", ())}  # type: ignore[attr-defined]
+        for name, value in self.epoch_values[phase].compute(self.device).items():
+            if f"{phase}/{name}" in logged:
+                continue
             if value.ndim == 0:
                 shown = name in ("top1", "loss") and phase != "train"
                 # Summed over all processes already: the largest of equal values is that value, to the last bit.
@@ -275,7 +303,8 @@ class LightFrameModule(LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             classifiers = ("lightframe.models.", "torchvision.models.video.")
-            if self._net_computes_loss and type(self.net).__module__.startswith(classifiers):
+            own = type(self.net).__module__.startswith(classifiers) and not isinstance(self.net, Detector)
+            if self._net_computes_loss and own:
                 raise UsageError(f"the net, a {type(self.net).__name__}, computes no loss of its own: give loss, as ce")
             self.check_classes(getattr(self.trainer, "datamodule", None))
 
@@ -305,6 +334,10 @@ class LightFrameModule(LightningModule):
             "objects": self._objects,
             "data": to_plain(settings()) if callable(settings) else {},
         }
+        # Lightning asks no callback about checkpoints of weights only, and EMA has the weights that belong there.
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if finalize := getattr(callback, "finalize_checkpoint", None):
+                finalize(self.trainer, self, checkpoint)
 
     def _save_plain_hyperparameters(self, given: Mapping[str, Any]) -> None:
         plain, objects = split_plain(given)

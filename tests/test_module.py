@@ -223,7 +223,7 @@ def test_steps_return_what_a_whole_set_evaluation_needs() -> None:
     assert returned is not None
     torch.testing.assert_close(returned["outputs"], module(batch.video).detach())
     assert returned["targets"] is batch.label
-    assert returned["index"] is batch.index
+    assert returned["index"].tolist() == [7, 3]
     assert not returned["outputs"].requires_grad
 
 
@@ -237,6 +237,31 @@ def test_views_of_a_video_are_averaged_as_probabilities() -> None:
         with torch.no_grad():
             each = torch.stack([probability(module(videos[:, view]).double()) for view in range(3)])
         torch.testing.assert_close(probability(returned["outputs"].double()), each.mean(0), rtol=1e-5, atol=1e-6)
+
+
+class Boxes(nn.Module):
+    """Gives its loss in training only, as detectors do; in evaluation a box for each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        if self.training:
+            return {"box": self.weight * batch["video"].mean()}
+        return [{"boxes": torch.zeros(1, 4)} for _ in batch["video"]]
+
+
+def test_a_detector_in_evaluation() -> None:
+    """Its predictions are returned with the targets; a classifier's metrics, the default, are not taken of them."""
+    batch = {"video": torch.rand(2, 3, 8, 8), "label": torch.tensor([1, 0]), "index": torch.tensor([7, 3])}
+    module = LightFrameModule(Boxes()).eval()
+    returned = module.validation_step(batch, 0)
+    assert returned is not None
+    assert (len(returned["outputs"]), returned["loss"]) == (2, None)
+    assert returned["targets"] is batch["label"]
+    assert returned["index"].tolist() == [7, 3]
+    assert module.epoch_values["val"].compute() == {}
 
 
 @pytest.mark.parametrize("views", [2, 6])

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lightframe.datamodules import VideoDataModule
-
-
-def best_classes(logits: Tensor, classes: Sequence[str], top: int, sigmoid: bool = False) -> list[list[str]]:
-    """Names and probabilities of the best classes of each row, alternating.
-
-    >>> import torch
-    >>> best_classes(torch.tensor([[0.75, 0.25]]).log(), ["jump", "wave"], top=2)
-    [['jump', '0.7500', 'wave', '0.2500']]
-    """
-    logits = logits.float()
-    values, indices = (logits.sigmoid() if sigmoid else logits.softmax(-1)).topk(min(top, logits.shape[1]))
-    return [
-        [text for value, index in zip(row, places, strict=True) for text in (classes[index], f"{value:.4f}")]
-        for row, places in zip(values.tolist(), indices.tolist(), strict=True)
-    ]
+from lightframe.evaluation.prediction_table import best_classes, class_names
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -69,10 +56,10 @@ class PredictionWriter(BasePredictionWriter):
         logits, paths = prediction["outputs"], data.dataset("predict").paths
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             return
-        known = data.classes if data.splits.knows_classes else []
-        classes = known if len(known) == logits.shape[1] else [str(number) for number in range(logits.shape[1])]
-        rows = best_classes(logits, classes, self.top, getattr(pl_module, "sigmoid", False))
+        classes = class_names(data.classes if data.splits.knows_classes else None, logits.shape[1])
+        named, scores = best_classes(logits, classes, self.top, getattr(pl_module, "sigmoid", False))
         # A name that is not UTF-8 is written as the bytes that it is.
         with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for index, row in zip(prediction["index"].tolist(), rows, strict=True):
-                csv.writer(file).writerow([paths[index], *row])
+            for index, best, values in zip(prediction["index"].tolist(), named, scores, strict=True):
+                pairs = zip(best, (f"{value:.4f}" for value in values), strict=True)
+                csv.writer(file).writerow([paths[index], *chain.from_iterable(pairs)])

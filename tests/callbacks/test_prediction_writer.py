@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lightframe import LightFrameModule, VideoDataModule
 from lightframe.callbacks import PredictionWriter
-from lightframe.callbacks.prediction_writer import best_classes
 
 SMALL = {"frames": 2, "stride": 1, "size": 16, "batch_size": 2, "num_workers": 0}
 
@@ -29,16 +28,6 @@ def written(data: VideoDataModule, folder: Path, loss: str = "ce", top: int = 2)
     trainer.predict(net, datamodule=data, return_predictions=False)
     content = (folder / "predictions.csv").read_text(encoding="utf-8", errors="surrogateescape")
     return list(csv.reader(content.splitlines()))
-
-
-def test_best_classes() -> None:
-    logits = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]).log()
-    assert best_classes(logits, ["a", "b", "c"], top=2) == [
-        ["b", "0.7000", "c", "0.2000"],
-        ["a", "0.5000", "c", "0.3000"],
-    ]
-    assert best_classes(logits[:1], ["a", "b", "c"], top=9) == [["b", "0.7000", "c", "0.2000", "a", "0.1000"]]
-    assert best_classes(torch.zeros(1, 1), ["a"], top=1, sigmoid=True) == [["a", "0.5000"]]
 
 
 def test_a_row_for_each_video(make_folders: Callable[..., Path], tmp_path: Path) -> None:

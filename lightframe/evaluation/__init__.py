@@ -1,0 +1,1 @@
+"""Evaluating a whole set: each sample once, whatever the number of processes."""
