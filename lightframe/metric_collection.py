@@ -17,7 +17,9 @@ _FORMS = (
 _COUNTS = ("num_classes", "num_labels")  # how torchmetrics' factories call the number of classes
 
 
-def build_metrics(metrics: Any, num_classes: int | None = None) -> MetricCollection:
+def build_metrics(
+    metrics: Any, num_classes: int | None = None, classes: Sequence[str] | None = None
+) -> MetricCollection:
     """The metrics that a config or a caller asks for.
 
     Args:
@@ -29,6 +31,7 @@ def build_metrics(metrics: Any, num_classes: int | None = None) -> MetricCollect
             - a dict of a name to its arguments or None, or of a free key to any of the above;
             - None: no metrics.
         num_classes: given to each factory that takes `num_classes` or `num_labels` and was not given it.
+        classes: their names, likewise to each that takes `classes`.
 
     Returns:
         The metrics under a registered name in lower case, the last part of an import path, a Metric's class name, a
@@ -43,7 +46,8 @@ def build_metrics(metrics: Any, num_classes: int | None = None) -> MetricCollect
     ['auroc', 'top1']
     """
     built: dict[str, Metric | MetricCollection] = {
-        key: spec.clone() if isinstance(spec, Metric) else _build(spec, num_classes) for key, spec in _entries(metrics)
+        key: spec.clone() if isinstance(spec, Metric) else _build(spec, num_classes, classes)
+        for key, spec in _entries(metrics)
     }
     return MetricCollection(built, compute_groups=False)
 
@@ -117,8 +121,10 @@ def _missing_counts(name: str, arguments: Mapping[str, Any]) -> list[str]:
     return [count for count in _COUNTS if count not in arguments and accepts(METRICS[name], count)]
 
 
-def _build(spec: str | Mapping[str, Any], num_classes: int | None) -> Metric:
+def _build(spec: str | Mapping[str, Any], num_classes: int | None, classes: Sequence[str] | None) -> Metric:
     name, arguments = split_spec("metric", spec)
+    if classes is not None and accepts(METRICS[name], "classes"):
+        arguments.setdefault("classes", list(classes))
     for count in _missing_counts(name, arguments):
         if num_classes is not None:
             arguments[count] = num_classes

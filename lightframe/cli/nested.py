@@ -13,8 +13,10 @@ from jsonargparse import get_loader
 
 from lightframe.errors import UsageError
 
-# The arguments of the adapter that hold a name or plain dicts of any depth.
-FREE_FORM = ("net", "loss", "optimizer_args", "scheduler_args", "metrics")
+# The arguments of the adapter and the data module that hold a name or plain dicts of any depth.
+FREE_FORM = ("model.net", "model.loss", "model.optimizer_args", "model.scheduler_args", "model.metrics", "data.augment")
+# Those that are dicts of a name to its arguments; of the others a bare name becomes {"name": ...}.
+_BY_NAME = ("model.loss", "data.augment")
 
 
 def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None) -> list[str]:
@@ -22,7 +24,7 @@ def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None)
 
     Args:
         args: the words of the command line.
-        defaults: the adapter's arguments before anything is typed, such as those of a checkpoint.
+        defaults: of the free-form arguments, before anything is typed, such as those of a checkpoint.
 
     >>> merge_nested(["fit", "--model.net", "my.Net", "--model.net.width", "32", "--model.lr=0.1"])
     ['fit', '--model.lr=0.1', '--model.net', '{"name": "my.Net", "width": 32}']
@@ -32,13 +34,13 @@ def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None)
     values = {name: value for name, value in (defaults or {}).items() if name in FREE_FORM}
     nested: set[str] = set()
     for flag, value in _pairs(args):
-        name, _, path = flag.removeprefix("--model.").removeprefix("init_args.").partition(".")
+        name, path = _free_form(flag)
         if flag in ("--config", "-c") and value is not None:
             values.update(_from_config(value))
-        if not flag.startswith("--model.") or name not in FREE_FORM or value is None:
+        if name is None or value is None:
             kept += [flag] if value is None else [flag, value]
         elif path:
-            values[name] = _set(values.get(name), path.split("."), parse_value(value), f"model.{name}")
+            values[name] = _set(values.get(name), path.split("."), parse_value(value), name)
             nested.add(name)
         else:
             values[name] = parse_value(value)
@@ -47,8 +49,17 @@ def merge_nested(args: Sequence[str], defaults: Mapping[str, Any] | None = None)
     kept = [*_without(kept, nested)]
     for name in FREE_FORM:
         if name in nested:
-            kept += [f"--model.{name}", json.dumps(values[name])]
+            kept += [f"--{name}", json.dumps(values[name])]
     return kept
+
+
+def _free_form(flag: str) -> tuple[str | None, str]:
+    """The free-form argument that a flag sets, and what is set in it; None for any other."""
+    if not flag.startswith("--"):
+        return None, ""
+    section, _, rest = flag.removeprefix("--").partition(".")
+    name, _, path = rest.removeprefix("init_args.").partition(".")
+    return (f"{section}.{name}", path) if f"{section}.{name}" in FREE_FORM else (None, "")
 
 
 def flags(args: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -100,8 +111,7 @@ def _pairs(args: Sequence[str]) -> list[tuple[str, str | None]]:
     while waiting:
         word = waiting.pop(0)
         flag, equals, value = word.partition("=")
-        free_form = flag.startswith("--model.") and flag.removeprefix("--model.").split(".")[0] in FREE_FORM
-        if equals and (free_form or flag == "--config"):
+        if equals and (_free_form(flag)[0] is not None or flag == "--config"):
             pairs.append((flag, value))
         elif word.startswith("-") and not equals and waiting and not waiting[0].startswith("--"):
             pairs.append((word, waiting.pop(0)))
@@ -111,18 +121,23 @@ def _pairs(args: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def _from_config(path: str) -> dict[str, Any]:
-    model = read_config(path).get("model")
-    if not isinstance(model, dict):
-        return {}
-    init_args = model.get("init_args", model)
-    return {name: init_args[name] for name in FREE_FORM if isinstance(init_args, dict) and name in init_args}
+    found, config = {}, read_config(path)
+    for key in FREE_FORM:
+        section, _, name = key.partition(".")
+        given = config.get(section)
+        init_args = given.get("init_args", given) if isinstance(given, dict) else None
+        if isinstance(init_args, dict) and name in init_args:
+            found[key] = init_args[name]
+    return found
 
 
 def _set(value: Any, keys: list[str], item: Any, where: str) -> dict[str, Any]:
     """`value` as a dict with `item` at the end of `keys`; a bare name becomes {"name": ...}."""
     if isinstance(value, str):
         # A bare loss is a dict of one: the arguments that follow name theirs.
-        value = {value: None} if where == "model.loss" else {"name": value}
+        value = {value: None} if where in _BY_NAME else {"name": value}
+    if where == "data.augment" and isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        value = dict.fromkeys(value)
     if value is not None and not isinstance(value, Mapping):
         if not where.startswith("model.loss."):
             raise UsageError(f"--{where}.{'.'.join(keys)} cannot be set: {where} is {value!r}")
@@ -139,9 +154,8 @@ def _set(value: Any, keys: list[str], item: Any, where: str) -> dict[str, Any]:
 
 
 def _without(args: list[str], names: set[str]) -> list[str]:
-    flags = {f"--model.{name}" for name in names} | {f"--model.init_args.{name}" for name in names}
     kept: list[str] = []
     for flag, value in _pairs(args):
-        if flag not in flags:
+        if _free_form(flag)[0] not in names:
             kept += [flag] if value is None else [flag, value]
     return kept

@@ -90,6 +90,15 @@ def parameters(described: Any) -> list[str]:
     return list(names)
 
 
+def default_of(described: type, name: str) -> Any:
+    """The default of an argument of a class, or of the first of its bases that has it; None where there is none."""
+    for base in inspect.getmro(described):
+        if "__init__" in base.__dict__ and name in (found := inspect.signature(base.__dict__["__init__"]).parameters):
+            default = found[name].default
+            return None if default is inspect.Parameter.empty else default
+    return None
+
+
 def _shorten(message: str) -> str:
     """jsonargparse's account of a value that fits none of the types, in one line."""
     key = re.search(r'[Kk]ey "([\w.]+)"', message)

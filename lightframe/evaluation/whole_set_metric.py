@@ -49,7 +49,9 @@ class WholeSetMetric:
         if not self._parts:
             raise UsageError("EvalTotal needs a metric: a name such as top1 or coco_map, an object, or a function")
 
-    def __call__(self, samples: Samples, num_classes: int | None = None, classes: Any = None) -> Values:
+    def __call__(
+        self, samples: Samples, num_classes: int | None = None, classes: Sequence[str] | None = None
+    ) -> Values:
         """The values of these samples.
 
         Args:
@@ -139,11 +141,11 @@ def _accumulate(part: Any, samples: Samples) -> Any:
     return value
 
 
-def _compute(spec: Any, samples: Samples, num_classes: int | None, classes: Any) -> Values:
+def _compute(spec: Any, samples: Samples, num_classes: int | None, classes: Sequence[str] | None) -> Values:
     first, _ = samples.take(slice(0, 1))
     if num_classes is None and isinstance(first, Tensor) and first.ndim == 2:
         num_classes = first.shape[1]
-    metrics = build_metrics(spec, num_classes)
+    metrics = build_metrics(spec, num_classes, classes)
     for module in metrics.modules():
         if isinstance(module, Metric):
             # All processes have all samples: theirs must not be added.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from lightframe import LightFrameModule, UsageError, VideoDataModule
-from lightframe.callbacks import EvalTotal
+from lightframe.callbacks import EMA, EvalTotal
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),  # processes are forked
@@ -263,6 +263,23 @@ def test_every_n_epochs(tmp_path: Path) -> None:
     assert trainer.callback_metrics["val/calls"] == 3
     trainer.validate(trainer.lightning_module, DataLoader(Table(7), batch_size=4), verbose=False)
     assert calls == [4, 11, 11, 7]
+
+
+def test_under_ema(tmp_path: Path) -> None:
+    """The averaged weights are what is evaluated; the fit ends with them."""
+    callback, raw = EvalTotal(rounded), []
+
+    class Raw(pl.Callback):
+        @override
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+            raw.append(pl_module.net.weight.detach().clone())  # type: ignore[union-attr]
+
+    trainer = fitted(tmp_path, [EMA(decay=0.9, ramp=2), Raw(), callback])
+    net = trainer.lightning_module.net
+    assert not torch.equal(net.weight, raw[-1])  # type: ignore[union-attr, arg-type]
+    with torch.no_grad():
+        outputs = torch.cat([net(batch) for batch, _ in DataLoader(Table(11), batch_size=4)])  # type: ignore[operator]
+    assert callback.results["val/sum"] == float(rounded(outputs, Table(11).labels)["sum"])
 
 
 def test_evaluation_of_another_set_after_fit(tmp_path: Path) -> None:

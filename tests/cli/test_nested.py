@@ -11,7 +11,8 @@ from lightframe.errors import UsageError
 
 def last(words: list[str], name: str) -> object:
     merged = merge_nested(words)
-    return json.loads(merged[len(merged) - 1 - merged[::-1].index(f"--model.{name}") + 1])
+    name = name if "." in name else f"model.{name}"
+    return json.loads(merged[len(merged) - 1 - merged[::-1].index(f"--{name}") + 1])
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,12 @@ def last(words: list[str], name: str) -> object:
             "optimizer_args",
             {"larc": {"clip": True}, "weight_decay": 1e-4},
         ),
+        (["--data.augment", "flip", "--data.augment.flip.p", "0.1"], "data.augment", {"flip": {"p": 0.1}}),
+        (
+            ["--data.augment", "[crop, flip]", "--data.augment.flip.p=0"],
+            "data.augment",
+            {"crop": None, "flip": {"p": 0}},
+        ),
         (
             ["--model.net", '{"class_path": "a.B"}', "--model.net.width", "3"],
             "net",
@@ -44,10 +51,18 @@ def test_typed_apart(words: list[str], name: str, expected: object) -> None:
 
 def test_arguments_are_laid_over_those_of_a_config(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
-    config.write_text("model:\n  net: {name: a.B, width: 8, depth: 2}\n  lr: 0.1\n")
+    config.write_text(
+        "model:\n  net: {name: a.B, width: 8, depth: 2}\n  lr: 0.1\ndata:\n  init_args: {augment: [flip], size: 8}\n"
+    )
     words = ["fit", "--config", str(config), "--model.net.width", "32"]
     assert last(words, "net") == {"name": "a.B", "width": 32, "depth": 2}
     assert merge_nested(words)[:3] == words[:3]
+    assert last([*words, "--data.augment.flip.p", "0.2"], "data.augment") == {"flip": {"p": 0.2}}
+
+
+def test_arguments_are_laid_over_the_default() -> None:
+    merged = merge_nested(["fit", "--data.augment.mixup.alpha", "0.2"], {"data.augment": ("crop", "flip")})
+    assert merged == ["fit", "--data.augment", '{"crop": null, "flip": null, "mixup": {"alpha": 0.2}}']
 
 
 def test_what_is_not_nested_stays_as_it_was() -> None:

@@ -96,6 +96,18 @@ def test_number_of_classes() -> None:
         WholeSetMetric("confusion_matrix")(samples(), num_classes=7)
 
 
+def test_class_names() -> None:
+    """They reach the metrics that have a use for them."""
+    made, box = Samples(), torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    made.append(
+        [0],
+        [{"boxes": box, "labels": torch.tensor([1]), "scores": torch.ones(1)}],
+        [{"boxes": box, "labels": torch.tensor([1])}],
+    )
+    values = WholeSetMetric({"coco_map": {"class_metrics": True}})(made, classes=["background", "cat"])
+    assert [float(values[name]) for name in ("AP/cat", "AP50")] == pytest.approx([1, 1])
+
+
 def nothing(outputs: Tensor, targets: Tensor) -> None:
     pass
 
