@@ -88,11 +88,13 @@ class EpochValues:
         (self.metrics if device is None else self.metrics.to(device)).update(outputs, targets)
 
     def scores(self) -> list[str]:
-        """The names of the metrics that are better when they are higher, in their order."""
+        """The names of the values that are better when they are higher, one for each metric, in their order."""
         built = build_metrics(self.spec, self.num_classes or 2)
         order = {name: place for place, name in enumerate(self.spec)} if isinstance(self.spec, Sequence) else {}
         names = [name for name, metric in built.items() if metric.higher_is_better]
-        return sorted(names, key=lambda name: order.get(name, len(order)))
+        names.sort(key=lambda name: order.get(name, len(order)))
+        # A metric of several values says which of them to go by.
+        return [getattr(built[name], "figure", name) for name in names]
 
     def compute(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """The values of the epoch by name, and a fresh start; nothing for what saw no batch on any process.
@@ -111,7 +113,7 @@ class EpochValues:
             if self.metrics is not None:
                 values.update(self.metrics.compute())
         self.means, self.metrics = {}, None
-        return values
+        return {name: value.to(device) for name, value in values.items()}
 
     def _agree(self, device: torch.device | str) -> None:
         """Make what other processes have and this one, which saw no batch, has not: all of them exchange the same."""

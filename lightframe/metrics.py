@@ -1,11 +1,12 @@
 """METRICS: the metrics that a config may name, each called with raw outputs and targets.
 
 A factory makes a torchmetrics Metric, which sums or concatenates exactly over processes. Outputs are logits (B, C), or
-one logit (B, 1) for two classes; targets are class indices (B,), or soft or multi-hot (B, C) (see `targets.py`).
+one logit (B, 1) for two classes; targets are class indices (B,), or soft or multi-hot (B, C) (see `targets.py`). The
+metrics of detectors, coco_map and voc_map, take lists of dicts instead (see `detection/boxes.py`).
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +26,14 @@ from lightframe.errors import UsageError
 from lightframe.registry import Registry
 from lightframe.targets import to_indices, to_multi_hot
 
-METRICS = Registry("metric")
+
+def _detection_metrics() -> Mapping[str, Callable[..., Metric]]:
+    from lightframe.detection import CocoMAP, VocMAP  # only for those who ask for metrics by name
+
+    return {"coco_map": CocoMAP, "voc_map": VocMAP}
+
+
+METRICS = Registry("metric", more=_detection_metrics)
 
 
 class _OnIndices(Metric):

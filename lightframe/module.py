@@ -84,8 +84,8 @@ class LightFrameModule(LightningModule):
             one_cycle, plateau), or an import path; in Python also a function of the optimizer. It steps once per
             optimizer step.
         scheduler_args: its arguments, and warmup_steps, warmup_method and warmup_factor, which go with any of them.
-        metrics: names (top1, top3, top5, mean_class_accuracy, f1, auroc, multilabel_map, confusion_matrix) or import
-            paths; in Python also torchmetrics objects. Null: none.
+        metrics: names (top1, top3, top5, mean_class_accuracy, f1, auroc, multilabel_map, confusion_matrix; coco_map and
+            voc_map for detectors) or import paths; in Python also torchmetrics objects. Null: none.
         num_classes: passed to a net built by name, and to the metrics. The command line takes it from the data.
 
     Raises:
@@ -254,7 +254,7 @@ class LightFrameModule(LightningModule):
             values = {"loss_epoch": values["loss"]}
         epoch.update(values, count, self.device)
         # The default metrics are a classifier's; what a net that computes its own loss gives may be anything.
-        suited = isinstance(outputs, Tensor) or not (self._net_computes_loss and epoch.spec == DEFAULT_METRICS)
+        suited = isinstance(outputs, Tensor) or not (self._net_computes_loss and _is_default(epoch.spec))
         if outputs is not None and targets is not None and suited:
             epoch.update_metrics(_detach(outputs), targets)
 
@@ -306,6 +306,8 @@ class LightFrameModule(LightningModule):
             own = type(self.net).__module__.startswith(classifiers) and not isinstance(self.net, Detector)
             if self._net_computes_loss and own:
                 raise UsageError(f"the net, a {type(self.net).__name__}, computes no loss of its own: give loss, as ce")
+            if self.losses is not None and isinstance(self.net, Detector):
+                raise UsageError("a detector computes its own loss: leave loss out, or null")
             self.check_classes(getattr(self.trainer, "datamodule", None))
 
     def check_classes(self, data: Any) -> None:
@@ -333,6 +335,8 @@ class LightFrameModule(LightningModule):
             "class_path": class_path(type(self)),
             "objects": self._objects,
             "data": to_plain(settings()) if callable(settings) else {},
+            # Whose settings they are: for a subclass with data of its own, the class that others are read with.
+            "data_class": next((class_path(kind) for kind in type(data).__mro__ if "settings" in vars(kind)), None),
         }
         # Lightning asks no callback about checkpoints of weights only, and EMA has the weights that belong there.
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -388,6 +392,15 @@ def _is_loss(returned: Any) -> bool:
     losses = returned[0] if isinstance(returned, tuple) and len(returned) == 2 else returned
     values = list(losses.values()) if isinstance(losses, Mapping) else [losses]
     return bool(values) and all(isinstance(value, Tensor) and value.ndim == 0 for value in values)
+
+
+def _is_default(metrics: Any) -> bool:
+    # The command line gives lists. A torchmetrics Metric is equal to anything: its == makes another metric.
+    return (
+        isinstance(metrics, list | tuple)
+        and all(isinstance(one, str) for one in metrics)
+        and (tuple(metrics) == DEFAULT_METRICS)
+    )
 
 
 def _detach(outputs: Any) -> Any:
