@@ -1,4 +1,4 @@
-"""`lightframe scan | transcode`: the commands that do not train."""
+"""`lightframe scan | transcode | benchmark`: the commands that do not train."""
 
 import re
 import sys
@@ -18,11 +18,13 @@ from lightframe.registry import import_path
 TOOLS = {
     "scan": "lightframe.tools.scan.scan",
     "transcode": "lightframe.tools.transcode.transcode",
+    "benchmark": "lightframe.tools.benchmark.gpu_cnn_speed",
 }
 _HELP = """
 further commands:
     scan DIR            Read every video of a folder once: what is broken, a summary, an index for training.
     transcode SRC DST   Re-encode the videos of a folder so that training clips decode several times faster.
+    benchmark           How fast this machine's device applies and trains nets, beside other devices measured alike.
 """
 
 
@@ -49,8 +51,9 @@ def run_tool(words: Sequence[str]) -> bool:
     arguments = parser.parse_args(list(words[1:]))
     try:
         tool(**vars(arguments))
-    except KeyboardInterrupt:
-        print(f"\nlightframe {command}: stopped; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        rest = stop.args[0] if stop.args else "the same command goes on from here"
+        print(f"\nlightframe {command}: stopped; {rest}", file=sys.stderr)
         sys.exit(130)
     return True
 
