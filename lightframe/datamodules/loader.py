@@ -1,6 +1,7 @@
 """A DataLoader that hears from its workers which videos could not be read."""
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightframe.cores import cores
 from lightframe.datamodules.batch import VideoBatch
 from lightframe.datamodules.dataset import Key, VideoDataset
+from lightframe.datamodules.sampler import EpochSampler
 from lightframe.errors import UsageError
 
 
@@ -18,12 +20,29 @@ class VideoLoader(DataLoader[Any]):
     """Yields the batches of `Batches`; what could not be read for them goes to the data set's `skipped`.
 
     A batch is None when not one of its videos could be read, which happens in evaluation only.
+
+    Nothing stalls between epochs: the same workers serve all of them, and when the last batch of one is handed out they
+    begin with the next, while that batch is trained on and during validation.
+
+    Attributes:
+        waited: seconds that batches were waited for, all together.
     """
+
+    waited = 0.0
+    _ahead: Iterator[Any] | None = None  # the next epoch, which the workers have begun
 
     # A generator, so that its workers begin when the first batch is asked for: Lightning makes the iterator of a
     # resumed run before it tells the sampler the epoch.
     def __iter__(self) -> Iterator[VideoBatch | None]:  # type: ignore[override]
-        for batch, skipped in super().__iter__():
+        asked = time.perf_counter()
+        batches = self._begun() or super().__iter__()
+        last = self._last()
+        for number, (batch, skipped) in enumerate(batches, start=1):
+            self.waited += time.perf_counter() - asked
+            if number == last:
+                assert isinstance(self.sampler, EpochSampler)
+                with self.sampler.looking_ahead():
+                    self._ahead = super().__iter__()
             if isinstance(batch, UsageError):
                 try:
                     raise batch
@@ -31,6 +50,27 @@ class VideoLoader(DataLoader[Any]):
                     del batch  # an error that holds itself holds the workers too, until they are killed
             self.dataset.videos.skipped.record(skipped)  # type: ignore[attr-defined]
             yield batch
+            if number == last:
+                return  # what comes now is the next epoch
+            asked = time.perf_counter()
+
+    def _begun(self) -> Iterator[Any] | None:
+        """The epoch that the workers have begun, which is this one."""
+        batches, self._ahead = self._ahead, None
+        if batches is None:
+            return None
+        assert isinstance(self.sampler, EpochSampler)
+        # Where Lightning ends a fit it shuts the workers down, and takes this attribute of a DataLoader away.
+        alive = batches is getattr(self, "_iterator", None)
+        self.sampler.enter() if alive else self.sampler.ask_again()
+        return batches if alive else None
+
+    def _last(self) -> int | None:
+        """The number of the batch behind which workers may go on with another epoch; None where there is none."""
+        if not (self.persistent_workers and isinstance(self.sampler, EpochSampler) and self.batch_size):
+            return None
+        whole, rest = divmod(self.sampler.left, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
 
 
 class Batches(Dataset[Any]):

@@ -16,7 +16,8 @@ def check_settings(given: Mapping[str, Any]) -> None:
         given: the arguments of a VideoDataModule by their names.
     """
     speeds, views, mean, std = (tuple(given[name]) for name in ("speeds", "views", "mean", "std"))
-    for name in ("frames", "stride", "size", "clips_per_video", "batch_size", "global_batch_size", "threads", "views"):
+    sizes = ("frames", "stride", "size", "clips_per_video", "batch_size", "global_batch_size", "epoch_length")
+    for name in (*sizes, "threads", "views"):
         value = min(views, default=0) if name == "views" else given[name]
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")

@@ -71,6 +71,8 @@ class VideoDataModule(LightningDataModule):
         clips_per_video: clips that a video is decoded for at once in training; they stand in the same batch.
         batch_size: clips per batch and device.
         global_batch_size: clips per step over all devices, in place of `batch_size`; they must divide it.
+        epoch_length: videos in a training epoch, over all devices. Default: each once. In a longer epoch videos come
+            again, as other clips; after a shorter one the next goes on with those that are left.
         num_workers: loader processes per device. Default: the CPU cores divided by the devices, at most 8.
         threads: that decode side by side in each loader process.
         views: clips and crops per video in testing and prediction; their scores are averaged.
@@ -123,6 +125,7 @@ class VideoDataModule(LightningDataModule):
         clips_per_video: int = 1,
         batch_size: int = 8,
         global_batch_size: int | None = None,
+        epoch_length: int | None = None,
         num_workers: int | None = None,
         threads: int = 1,
         views: tuple[int, int] = (1, 1),
@@ -144,6 +147,7 @@ class VideoDataModule(LightningDataModule):
         self.frames, self.stride, self.fps, self.sampling = frames, stride, fps, sampling
         self.clips_per_video = clips_per_video
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
+        self.epoch_length = epoch_length
         self.num_workers, self.threads = num_workers, threads
         self.on_error, self.max_errors = on_error, max_errors
         self.mean, self.std = tuple(mean), tuple(std)
@@ -223,7 +227,8 @@ class VideoDataModule(LightningDataModule):
     @override
     def train_dataloader(self) -> VideoLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *self._position())
+        begin = self._position()
+        sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *begin, length=self.epoch_length)
         self._sampler = sampler
         # A last batch of one clip breaks batch norm; what is left over comes first in some other epoch.
         drop_last = sampler.num_samples >= self._videos()
@@ -247,8 +252,9 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if isinstance(batch, VideoBatch) and self.augmentations.on_device_needed:
-            self._indices = batch.index.tolist()  # read on the device, it would wait for all that is queued there
+        if isinstance(batch, VideoBatch) and self.augmentations.on_device_needed and self.trainer and self._sampler:
+            indices = batch.index.tolist()  # read on the device, it would wait for all that is queued there
+            self._indices = self._numbers(indices, self._sampler) if self.trainer.training else indices
         return batch
 
     @override
@@ -256,8 +262,16 @@ class VideoDataModule(LightningDataModule):
         if not isinstance(batch, VideoBatch):
             return batch
         if self.trainer and self.trainer.training and self._sampler:
-            batch = self._augment(batch, self._indices, self._sampler.epoch)
+            batch = self._augment(batch, self._indices, self._sampler.round)
         return self.normalize(batch)
+
+    def _numbers(self, indices: Sequence[int], sampler: EpochSampler) -> list[int]:
+        """The indices of a training batch, other ones where a video comes again in the epoch."""
+        assert self.trainer is not None
+        each = self.clips_per_video
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready * self._videos()
+        numbers = sampler.numbers(indices[::each], done)
+        return [number for number in numbers for _ in range(each)]
 
     def augment(self, batch: VideoBatch, epoch: int) -> VideoBatch:
         """The batch of uint8 training clips with its pixels changed and its clips mixed, as `augment` asks for.
