@@ -1,6 +1,14 @@
 """Train, evaluate and benchmark video models: a thin, careful layer on Lightning."""
 
-from lightframe.datamodules import AUGMENTATIONS, SyntheticVideoDataModule, VideoBatch, VideoDataModule
+from lightframe.datamodules import (
+    AUGMENTATIONS,
+    CocoDetectionDataModule,
+    DetectionBatch,
+    SyntheticCocoDataModule,
+    SyntheticVideoDataModule,
+    VideoBatch,
+    VideoDataModule,
+)
 from lightframe.errors import UsageError
 from lightframe.losses import LOSSES
 from lightframe.metrics import METRICS
@@ -8,7 +16,9 @@ from lightframe.models import MODELS
 from lightframe.module import LightFrameModule
 from lightframe.optimizers import OPTIMIZERS
 from lightframe.registry import Registry
+from lightframe.run_folder import new_run_folder
 from lightframe.schedulers import SCHEDULERS
+from lightframe.tools.benchmark import gpu_cnn_speed
 from lightframe.version import __version__
 
 __all__ = [
@@ -16,13 +26,18 @@ __all__ = [
     "VideoDataModule",
     "SyntheticVideoDataModule",
     "VideoBatch",
+    "CocoDetectionDataModule",
+    "SyntheticCocoDataModule",
+    "DetectionBatch",
     "LOSSES",
     "OPTIMIZERS",
     "SCHEDULERS",
     "METRICS",
     "MODELS",
     "AUGMENTATIONS",
+    "gpu_cnn_speed",
     "Registry",
     "UsageError",
+    "new_run_folder",
     "__version__",
 ]

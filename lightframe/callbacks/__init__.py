@@ -1,6 +1,21 @@
 """Callbacks for Lightning's Trainer."""
 
+from lightframe.callbacks.detection_writer import DetectionWriter
+from lightframe.callbacks.ema import EMA
+from lightframe.callbacks.environment_report import EnvironmentReport
 from lightframe.callbacks.eval_total import EvalTotal
+from lightframe.callbacks.gpu_speed_benchmark import GPUSpeedBenchmark
+from lightframe.callbacks.loss_guard import LossGuard
 from lightframe.callbacks.prediction_writer import PredictionWriter
+from lightframe.callbacks.step_timer import StepTimer
 
-__all__ = ["EvalTotal", "PredictionWriter"]
+__all__ = [
+    "DetectionWriter",
+    "EMA",
+    "EnvironmentReport",
+    "EvalTotal",
+    "GPUSpeedBenchmark",
+    "LossGuard",
+    "PredictionWriter",
+    "StepTimer",
+]

@@ -47,7 +47,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The module's `class_path` and `init_args`, and the data's `init_args`, as the parser takes them.
+    """The `class_path` and `init_args` of the module and of the data, as the parser takes them.
 
     Args:
         path: a checkpoint; a file of another framework gives nothing.
@@ -69,7 +69,10 @@ def checkpoint_defaults(path: str, typed: Sequence[str]) -> dict[str, dict[str, 
     arguments = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if k not in _TRAINING_ONLY}
     # YAML knows no tuples.
     module = {"class_path": ours["class_path"], "init_args": _lists(to_plain(arguments))}
-    return {"model": module, "data": {"init_args": _lists(ours["data"])}}
+    data = {"init_args": _lists(ours["data"])}
+    if ours.get("data_class"):
+        data["class_path"] = ours["data_class"]
+    return {"model": module, "data": data}
 
 
 def _lists(value: Any) -> Any:

@@ -5,10 +5,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Callback,
     LearningRateMonitor,
@@ -21,16 +21,17 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
 from typing_extensions import override
 
-from lightframe.callbacks import PredictionWriter
+from lightframe.callbacks import DetectionWriter, EnvironmentReport, EvalTotal, PredictionWriter, StepTimer
 from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path, read_checkpoint
 from lightframe.cli.nested import chosen_class, merge_nested
-from lightframe.cli.parser import Parser, parameters, refuse
-from lightframe.cli.run_folder import claim_run_folder, release_run_folder
+from lightframe.cli.parser import Parser, default_of, parameters, refuse
 from lightframe.cli.tools import print_tools, run_tool
-from lightframe.datamodules import VideoDataModule, VideoError
+from lightframe.datamodules import CocoDetectionDataModule, VideoDataModule, VideoError
 from lightframe.errors import UsageError
+from lightframe.models import Detector
 from lightframe.module import LightFrameModule, class_path
 from lightframe.registry import import_path
+from lightframe.run_folder import new_run_folder, release_run_folder
 from lightframe.version import __version__
 
 
@@ -59,15 +60,21 @@ class LightFrameCLI(LightningCLI):
             self.from_checkpoint = checkpoint_defaults(path, words)
         elif path:
             read_checkpoint(path)
-        self.words = merge_nested(words, self.from_checkpoint.get("model", {}).get("init_args", {}))
         self.described = {
-            "model": self._chosen_class("model", LightFrameModule),
-            "data": self._chosen_class("data", VideoDataModule),
+            "model": self._chosen_class(words, "model", LightFrameModule),
+            "data": self._chosen_class(words, "data", VideoDataModule, LightningDataModule),
         }
+        remembered = {
+            f"{key}.{name}": value
+            for key in self.described
+            for name, value in self.from_checkpoint.get(key, {}).get("init_args", {}).items()
+        }
+        augment = default_of(self.described["data"], "augment")
+        self.words = merge_nested(words, {"data.augment": augment, **remembered})
         self.run_folder: Path | None = None
         super().__init__(
             model_class=LightFrameModule,
-            datamodule_class=VideoDataModule,
+            datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             parser_class=Parser,
@@ -88,6 +95,12 @@ class LightFrameCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         assert isinstance(parser, Parser)
         parser.set_defaults({"trainer.log_every_n_steps": 10})
+        parser.add_argument(
+            "--run_folder",
+            type=Literal["count", "time"],
+            default="count",
+            help="How the run's folder in trainer.default_root_dir (runs) is named: run_0, or by the time it began.",
+        )
         for key, described in self.described.items():
             # The class that is asked for has to be the default one: when jsonargparse changes from a default class to
             # another, the defaults of the first stay where both know the argument (its issue 460).
@@ -96,14 +109,21 @@ class LightFrameCLI(LightningCLI):
             parser.set_defaults({key: {"class_path": class_path(described), "init_args": init_args}})
             parser.described[key] = described
 
-    def _chosen_class(self, key: str, default: type) -> type:
-        """The class that is typed, in a config or in the checkpoint; a wrong one the parser names better than here."""
-        path = chosen_class(self.words, key) or self.from_checkpoint.get(key, {}).get("class_path", default.__name__)
+    def _chosen_class(self, words: Sequence[str], key: str, default: type, base: type | None = None) -> type:
+        """The class that is typed, in a config or in the checkpoint; a wrong one the parser names better than here.
+
+        Args:
+            words: the command line.
+            key: `model` or `data`.
+            default: where none is asked for.
+            base: of what may be asked for, if that is more than the default's subclasses.
+        """
+        path = chosen_class(words, key) or self.from_checkpoint.get(key, {}).get("class_path", default.__name__)
         try:
             found = import_path(path if "." in path else f"lightframe.{path}")
         except UsageError:
             return default
-        return found if isinstance(found, type) and issubclass(found, default) else default
+        return found if isinstance(found, type) and issubclass(found, base or default) else default
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -140,7 +160,8 @@ class LightFrameCLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         if settings.fast_dev_run or settings.barebones:
             return super().instantiate_trainer(**kwargs)
-        self.run_folder = claim_run_folder(settings.default_root_dir or "runs")
+        name_by = self._get(self.config_init, "run_folder")
+        self.run_folder = new_run_folder(settings.default_root_dir or "runs", name_by)
         given = settings.callbacks or []
         given = given if isinstance(given, list) else [given]
         defaults: dict[str, Any] = {
@@ -149,7 +170,8 @@ class LightFrameCLI(LightningCLI):
         }
         if self.subcommand != "fit" and settings.enable_checkpointing is None:
             # Evaluation saves nothing, so it does not miss the callbacks that the training had either.
-            defaults["enable_checkpointing"] = False
+            if not any(isinstance(one, ModelCheckpoint) for one in given):
+                defaults["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
         # A resumed run has a folder of its own too, and keeps the best of what it saves there.
         warnings.filterwarnings("ignore", message="The dirpath has changed from")
@@ -165,19 +187,37 @@ class LightFrameCLI(LightningCLI):
         fits = self.subcommand == "fit"
         wanted: list[tuple[bool, type, Any]] = [
             (settings.enable_progress_bar is not False, ProgressBar, RichProgressBar),
-            (fits and settings.enable_checkpointing is not False, ModelCheckpoint, self._checkpoint),
+            (fits and settings.enable_checkpointing is not False, ModelCheckpoint, lambda: self._checkpoint(given)),
             (fits and logs, LearningRateMonitor, lambda: LearningRateMonitor(logging_interval="step")),
-            (self.subcommand == "predict", PredictionWriter, PredictionWriter),
+            (fits, StepTimer, StepTimer),
+            (fits, EnvironmentReport, EnvironmentReport),
+            (self.subcommand == "predict" and not self._detects, PredictionWriter, PredictionWriter),
+            (self.subcommand == "predict" and self._detects, DetectionWriter, DetectionWriter),
+            (self.subcommand != "predict" and self._detects, EvalTotal, lambda: EvalTotal("coco_map")),
         ]
         return [make() for wants, kind, make in wanted if wants and not any(isinstance(one, kind) for one in given)]
 
-    def _checkpoint(self) -> ModelCheckpoint:
-        """Keeps the best, by the first metric or else the loss of the validation split, and the last."""
+    @property
+    def _detects(self) -> bool:
+        """Whether a detector gets images with boxes."""
+        return isinstance(self.datamodule, CocoDetectionDataModule) and isinstance(
+            getattr(self.model, "net", None), Detector
+        )
+
+    def _checkpoint(self, given: Sequence[Callback]) -> ModelCheckpoint:
+        """Keeps the best, by the first metric or else the loss of the validation split, and the last.
+
+        A net that computes its own loss may do so in training alone, and gives none of the validation split.
+        """
         common: dict[str, Any] = {"save_last": True, "auto_insert_metric_name": False}
-        if not (isinstance(self.model, LightFrameModule) and _validates(self.datamodule)):
+        computes_loss = isinstance(self.model, LightFrameModule) and not self.model._net_computes_loss
+        if self._detects and _validates(self.datamodule) and not any(isinstance(one, EvalTotal) for one in given):
+            name, mode = "AP", "max"
+        elif computes_loss and _validates(self.datamodule):
+            names = self.model.epoch_values["val"].scores() if self.model.losses is not None else []
+            name, mode = (names[0], "max") if names else ("loss", "min")
+        else:
             return ModelCheckpoint(filename="epoch={epoch:03d}-step={step}", **common)
-        names = self.model.epoch_values["val"].scores() if self.model.losses is not None else []
-        name, mode = (names[0], "max") if names else ("loss", "min")
         # Slashes in a name would make folders, so the metric's is written out.
         filename = f"best-epoch={{epoch:03d}}-{name}={{val/{name}:.4f}}"
         return ModelCheckpoint(monitor=f"val/{name}", mode=mode, filename=filename, **common)
@@ -205,8 +245,9 @@ class LightFrameCLI(LightningCLI):
     def after_predict(self) -> None:
         """Say where the predictions are."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, PredictionWriter) and callback.path is not None and self.trainer.is_global_zero:
-                files = sorted(callback.path.parent.glob("predictions*.csv"))  # one for each process
+            path = callback.path if isinstance(callback, PredictionWriter | DetectionWriter) else None
+            if path is not None and self.trainer.is_global_zero:
+                files = sorted(path.parent.glob(f"predictions*{path.suffix}"))  # one for each process
                 self._say({"Predictions": " ".join(map(str, files))})
 
     def _say(self, lines: dict[str, str]) -> None:
@@ -217,6 +258,8 @@ class LightFrameCLI(LightningCLI):
 
 
 def _validates(data: Any) -> bool:
+    if isinstance(data, CocoDetectionDataModule):
+        return data.has("val")
     return not isinstance(data, VideoDataModule) or data.splits.has("val")
 
 

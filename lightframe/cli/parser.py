@@ -56,8 +56,10 @@ class Parser(LightningArgumentParser):
             return f"there is no '{unknown}'{hint}"
         if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return f"there is no command '{match[1]}'{did_you_mean(match[1], re.findall(r'[a-z]+', match[2]))}"
-        if match := re.search(r"arguments are required: (\w+)", message):
-            return f"an argument is needed: give --model.{match[1]}"
+        if match := re.search(r"(?:class_path '([\w.]+)':\s+)?the following arguments are required: (\w+)", message):
+            key = re.search(r'Parser key "([\w.]+)"', message)
+            owner = f"{match[1].rpartition('.')[2]} needs" if match[1] else "there must be"
+            return f"{owner} an argument: give --{key[1] if key else 'model'}.{match[2]}"
         return _shorten(message)
 
     @override

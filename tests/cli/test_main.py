@@ -1,6 +1,7 @@
 """`lightframe fit` and its siblings, as a user types them."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,7 +178,9 @@ def test_mistakes_are_answered_in_one_line(refused: Any, workplace: Path, words:
 
 def test_a_mistyped_command_and_a_missing_net(refused: Any) -> None:
     assert "there is no command 'fti'; did you mean 'fit'?" in refused("fti")
-    assert "give --model.net" in refused("fit", "--data.root=videos")
+    assert "LightFrameModule needs an argument: give --model.net" in refused("fit", "--data.root=videos")
+    words = ("fit", "--data.root=videos", "--model.net=tiny3d", "--trainer.callbacks+=EvalTotal")
+    assert "EvalTotal needs an argument: give --trainer.callbacks.metric" in refused(*words)
 
 
 def test_help_can_be_read(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,3 +203,37 @@ def test_console_script_and_module_run_from_any_folder(workplace: Path) -> None:
         assert done.returncode == 2
         assert "'my_nets' has no 'Nett'; did you mean 'Net'?" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_what_a_run_was_made_with_and_how_fast_it_was(run: Any) -> None:
+    folder = run("fit", *FIT)
+    assert "lightframe:" in (folder / "environment.txt").read_text(encoding="utf-8")
+    timed = [row for row in rows(folder) if row.get("time/step")]
+    assert [int(row["step"]) for row in timed] == [0, 1, 2, 3]
+    assert all(float(row["time/step"]) >= float(row["time/data"]) > 0 for row in timed)
+    assert float(timed[-1]["time/eta_minutes"]) == 0
+
+
+def test_runs_are_named_by_the_time_when_asked(workplace: Path) -> None:
+    quick = ["--data.frames=2", "--data.size=16", "--data.num_workers=0", "--trainer.max_steps=1"]
+    main(["fit", *FIT, *quick, "--run_folder=time", "--trainer.default_root_dir=mine", "--trainer.accelerator=cpu"])
+    (folder,) = Path("mine").iterdir()
+    assert re.fullmatch(r"run_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", folder.name)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["run_folder"] == "time"
+    main(["fit", "--config", str(folder / "config.yaml")])
+    assert len(list(Path("mine").iterdir())) == 2
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(refused: Any, workplace: Path) -> None:
+    quick = ["--data.frames=2", "--data.size=16", "--data.batch_size=2", "--data.num_workers=0"]
+    said = refused(
+        *("fit", *FIT, *quick, "--model.lr=1e30", "--trainer.accelerator=cpu", "--trainer.max_epochs=9"),
+        "--trainer.callbacks+=lightframe.callbacks.LossGuard",
+    )
+    assert re.search(
+        r"the loss of step \d+ \(epoch \d\) is not finite: train/loss nan, .*videos/train/\w+/\d.mkv", said
+    )
+    (saved,) = Path("runs/run_0/checkpoints").glob("last-finite-step=*.ckpt")
+    assert str(saved) in said
+    assert torch.load(saved, weights_only=True)["state_dict"]
