@@ -1,6 +1,5 @@
 """A small world of real video files in which only the motion tells the class."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +10,13 @@ from rich.progress import track
 from typing_extensions import override
 
 from lightframe.datamodules.video import AugmentLike, VideoDataModule
+from lightframe.datamodules.written_once import write_once
 from lightframe.errors import UsageError
 
 MOTIONS = ("clockwise", "counterclockwise", "down", "left", "right", "up")
 _DIRECTIONS = {"down": (0.0, 1.0), "left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0)}  # x, y; y points down
 _TURNS = {"clockwise": 1.0, "counterclockwise": -1.0}
 _AUGMENT = {"random_resized_crop": {"scale": [0.5, 1.0]}}
-_MANIFEST = "lightframe-synthetic.json"
 
 
 class _Texture(NamedTuple):
@@ -163,38 +162,15 @@ class SyntheticVideoDataModule(VideoDataModule):
     @override
     def prepare_data(self) -> None:
         """Write the videos, unless they stand complete."""
-        manifest = self.folder / _MANIFEST
-        if not manifest.is_file():
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                raise UsageError(f"'{self.folder}' exists and was not written by lightframe: choose another root")
-        else:
-            found = json.loads(manifest.read_text())
-            if found["world"] != self.world:
-                raise UsageError(
-                    f"'{self.folder}' holds a synthetic set with other settings ({found['world']}): choose another "
-                    "root, or delete it"
-                )
-            if self._is_complete(found["files"]):
-                return
-        self._write(manifest)
+        write_once(self.folder, self.world, self._write)
 
-    def _is_complete(self, files: dict[str, int]) -> bool:
-        return bool(files) and all(
-            (self.folder / name).is_file() and (self.folder / name).stat().st_size == size
-            for name, size in files.items()
-        )
-
-    def _write(self, manifest: Path) -> None:
+    def _write(self) -> Iterator[Path]:
         wanted = [
             (split, number, motion)
             for split in ("train", "val", "test")
             for number in range(self.world["train_videos" if split == "train" else "eval_videos"])
             for motion in MOTIONS
         ]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Without files it marks the folder as ours and unfinished, should this process be killed.
-        _write_json(manifest, {"world": self.world, "files": {}})
-        files = {}
         for split, number, motion in track(wanted, description=f"Writing synthetic videos to {self.folder}"):
             rng = np.random.default_rng(
                 [self.world["seed"], ("train", "val", "test").index(split), number, MOTIONS.index(motion)]
@@ -203,11 +179,4 @@ class SyntheticVideoDataModule(VideoDataModule):
             path.parent.mkdir(parents=True, exist_ok=True)
             size = self.world["video_size"]
             write_video(path, render(motion, rng, self.world["video_frames"], size), size)
-            files[path.relative_to(self.folder).as_posix()] = path.stat().st_size
-        _write_json(manifest, {"world": self.world, "files": files})
-
-
-def _write_json(path: Path, value: object) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)
+            yield path

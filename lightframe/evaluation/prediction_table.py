@@ -25,6 +25,7 @@ def best_classes(
         top: how many; all, where there are fewer.
         sigmoid: each class is judged by itself; otherwise one softmax over the classes.
 
+    >>> import torch
     >>> best_classes(torch.tensor([[0.0, 0.0]]), ["jump", "wave"], top=2)
     ([['jump', 'wave']], [[0.5, 0.5]])
     """

@@ -1,7 +1,6 @@
 """Videos that cannot be read, from the file to the end of the run."""
 
 import csv
-import gc
 import logging
 import multiprocessing
 import os
@@ -23,17 +22,9 @@ from lightframe.cli import main
 from lightframe.datamodules import VideoError
 from lightframe.datamodules.sampler import EpochSampler
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
 
 SMALL = {"frames": 2, "stride": 1, "size": 16, "batch_size": 2, "num_workers": 0}
-
-
-@pytest.fixture(autouse=True)
-def no_worker_is_left() -> Iterator[None]:
-    yield
-    if multiprocessing.active_children():
-        gc.collect()
-    assert multiprocessing.active_children() == []
 
 
 # What is wrong with a file, and how it is said

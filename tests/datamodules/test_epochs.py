@@ -1,9 +1,8 @@
 """From one epoch to the next: its length, and that nothing stalls."""
 
-import gc
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,11 @@ from typing_extensions import override
 from lightframe import UsageError, VideoBatch, VideoDataModule
 from lightframe.datamodules.sampler import EpochSampler
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
 
 VIDEOS = 11
 SMALL = {"frames": 2, "stride": 1, "size": 8, "batch_size": 2, "num_workers": 0}
 AUGMENT = {"random_resized_crop": {}, "flip": {}, "random_erasing": {"p": 1.0}}
-
-
-@pytest.fixture(autouse=True)
-def no_worker_is_left() -> Iterator[None]:
-    yield
-    if multiprocessing.active_children():
-        gc.collect()
-    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture

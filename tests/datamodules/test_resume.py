@@ -1,8 +1,6 @@
 """A run that is stopped and goes on from a checkpoint sees what the run sees that is not stopped, to the last bit."""
 
-import gc
-import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from typing_extensions import override
 
 from lightframe import VideoDataModule
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
 
 # Which videos, and a checksum of their pixels and labels; not Lightning's number of the epoch: resumed where one ended,
 # with max_steps, it counts it twice.
@@ -24,14 +22,6 @@ Batch = tuple[list[int], str]
 
 AUGMENT = {"random_resized_crop": {}, "flip": {}, "random_erasing": {"p": 1.0}, "mixup": {}}
 EPOCHS = 2  # of 5 batches: 11 videos in batches of 2, the odd one left out
-
-
-@pytest.fixture(autouse=True)
-def no_worker_is_left() -> Iterator[None]:
-    yield
-    if multiprocessing.active_children():
-        gc.collect()
-    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-import gc
-import multiprocessing
 import os
 from collections import namedtuple
 from pathlib import Path
@@ -15,17 +13,9 @@ from lightframe.datamodules.video_index import INDEX_NAME, index_table, write_in
 from lightframe.errors import UsageError
 from lightframe.tools.video_record import VideoFile, video_record
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
 
 SMALL = {"frames": 2, "stride": 1, "size": 8, "batch_size": 2, "num_workers": 0}
-
-
-@pytest.fixture(autouse=True)
-def no_worker_is_left():
-    yield
-    if multiprocessing.active_children():
-        gc.collect()  # persistent workers end with their loader
-    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture
