@@ -142,7 +142,9 @@ def _annotation_file(file: Path, base: Path) -> list[Video]:
     videos = []
     for number, fields in _rows(file):
         if len(fields) != 2 or not all(fields):
-            raise UsageError(f"{file}, line {number}: expected 'path label', got {' '.join(fields)!r}")
+            separator = "," if file.suffix.lower() == ".csv" else " "
+            expected = f"path{separator}label"
+            raise UsageError(f"{file}, line {number}: expected '{expected}', got {separator.join(fields)!r}")
         labels = tuple(label.strip() for label in fields[1].split("|"))
         if not all(labels):
             raise UsageError(f"{file}, line {number}: an empty label in {fields[1]!r}; several labels read 'a|b'")

@@ -73,7 +73,7 @@ class Splits:
                 where = ", ".join(f"no '{root / 'train'}'" for root in self.roots)
                 raise UsageError(
                     f"the class list is made from the training split, and there is none{where and f' ({where})'}: "
-                    "give root or train, or classes, or a checkpoint"
+                    f"give root or train, or classes, or a checkpoint{self._flat_hint()}"
                 )
             videos = self.videos("train") + (self.videos("val") if self.val_fraction else [])
             self._classes = sources.class_names(videos)
@@ -135,10 +135,14 @@ class Splits:
         if not self.roots:
             raise UsageError(f"there is no {split} split: give root, or {split}")
         where = " or ".join(f"'{root / split}'" for root in self.roots)
-        hint = ""
-        if not any(self._sources(other) for other in SPLITS):
-            hint = f"; if the class folders stand in '{self.roots[0]}' itself, give it as train, with val_fraction"
+        hint = self._flat_hint()
         raise UsageError(f"there is no {split} split: {where} does not exist, and {split} was not given{hint}")
+
+    def _flat_hint(self) -> str:
+        """For a root without splits, which may hold the class folders itself."""
+        if not self.roots or any(self._sources(split) for split in SPLITS):
+            return ""
+        return f"; if the class folders stand in '{self.roots[0]}' itself, give it as train, with val_fraction"
 
     def _find(self, split: str) -> list[Video]:
         return sources.find_videos(self._require(split), self._base)
@@ -146,7 +150,8 @@ class Splits:
     def _take_validation(self, videos: list[Video]) -> tuple[list[Video], list[Video]]:
         if self._sources("val"):
             raise UsageError(
-                "val_fraction takes the validation split from the training videos, but there is one already"
+                "val_fraction takes the validation split from the training videos, but there is one already: leave "
+                "val_fraction out, or give the training videos alone, as train instead of root"
             )
 
         def shuffle(name: str, count: int) -> Sequence[int]:

@@ -139,7 +139,10 @@ def _claim(source: Path, target: Path, settings: TranscodeSettings) -> None:
     if not manifest.is_file():
         if target.exists() and (not target.is_dir() or any(target.glob("[!.]*"))):
             raise UsageError(f"'{target}' exists and was not written by lightframe transcode: choose another target")
-        target.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make '{target}' ({error.strerror}): choose another target") from error
         partial = target / f".{MANIFEST}{PARTIAL}"
         partial.write_text(json.dumps(ours, indent=1))
         partial.replace(manifest)

@@ -157,9 +157,9 @@ def test_relative_paths_refer_to_the_base(annotation, touch, tmp_path):
     ("name", "text", "message"),
     [
         ("list.txt", "a.mp4 run\nb.mp4\n", r"list\.txt, line 2: expected 'path label', got 'b\.mp4'"),
-        ("list.csv", "a.mp4,run\n# so\nb.mp4,run,fast\n", r"list\.csv, line 3: expected 'path label'"),
-        ("list.csv", "a.mp4,run\nb.mp4,\n", r"list\.csv, line 2: expected 'path label'"),
-        ("list.csv", "a.mp4,run\n,run\n", r"list\.csv, line 2: expected 'path label'"),
+        ("list.csv", "a.mp4,run\n# so\nb.mp4,run,fast\n", r"line 3: expected 'path,label', got 'b\.mp4,run,fast'"),
+        ("list.csv", "a.mp4,run\nb.mp4,\n", r"list\.csv, line 2: expected 'path,label'"),
+        ("list.csv", "a.mp4,run\n,run\n", r"list\.csv, line 2: expected 'path,label'"),
         ("list.txt", "a.mp4 run||jump\n", r"list\.txt, line 1: an empty label in 'run\|\|jump'"),
         ("list.txt", "a.mp4 |\n", r"list\.txt, line 1: an empty label"),
         ("list.txt", "a.mp4 run\nc.mp4 run\n", r"line 2: no file '.*c\.mp4' \(1 of 2 .*; relative paths refer to"),

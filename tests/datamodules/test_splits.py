@@ -61,8 +61,9 @@ def test_no_training_split(make_folders, tmp_path, monkeypatch, given, message):
 
 def test_class_folders_in_the_root_itself(make_folders):
     root = make_folders(train={"jump": 1}) / "train"
-    with pytest.raises(UsageError, match=r"if the class folders stand in '.*train' itself, give it as train"):
-        splits(root).videos("train")
+    for ask in (lambda: splits(root).videos("train"), lambda: splits(root).classes):
+        with pytest.raises(UsageError, match=r"if the class folders stand in '.*train' itself, give it as train"):
+            ask()
 
 
 # One class list
@@ -168,7 +169,7 @@ def test_val_fraction_of_a_class_does_not_depend_on_the_others(make_folders):
 
 def test_val_fraction_beside_a_validation_split(make_folders):
     found = splits(make_folders(train={"jump": 4}, val={"jump": 1}), val_fraction=0.5)
-    with pytest.raises(UsageError, match="there is one already"):
+    with pytest.raises(UsageError, match="there is one already: leave val_fraction out"):
         found.videos("train")
 
 

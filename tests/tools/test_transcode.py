@@ -160,6 +160,12 @@ def test_a_link_to_the_source_is_the_source(source: Path, tmp_path: Path) -> Non
         transcode(source, tmp_path / "link" / "target")
 
 
+def test_a_target_that_cannot_be_made(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot make '.*target' .*: choose another target"):
+        transcode(source, tmp_path / "file" / "target")
+
+
 def test_other_settings_need_another_folder(source: Path, tmp_path: Path) -> None:
     transcode(source, tmp_path / "target")
     with pytest.raises(UsageError, match="was written with crf=20, not 23: choose another target"):
