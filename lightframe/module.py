@@ -308,7 +308,14 @@ class LightFrameModule(LightningModule):
                 raise UsageError(f"the net, a {type(self.net).__name__}, computes no loss of its own: give loss, as ce")
             if self.losses is not None and isinstance(self.net, Detector):
                 raise UsageError("a detector computes its own loss: leave loss out, or null")
-            self.check_classes(getattr(self.trainer, "datamodule", None))
+            data = getattr(self.trainer, "datamodule", None)
+            self.check_classes(data)
+            kinds = {type(loss) for loss in self.losses.modules()} if self.losses is not None else set()
+            if CrossEntropy in kinds and isinstance(data, VideoDataModule) and data.splits.multilabel:
+                raise UsageError(
+                    "the loss ce takes one label for each video, and some have several: give loss=bce (or focal), and "
+                    "metrics=multilabel_map"
+                )
 
     def check_classes(self, data: Any) -> None:
         """Raise a UsageError where a net that was built by name has another number of outputs than `data` classes."""

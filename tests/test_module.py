@@ -1,6 +1,8 @@
 """The adapter, held against plain loops."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightframe import LightFrameModule, UsageError, VideoBatch
+from lightframe import LightFrameModule, UsageError, VideoBatch, VideoDataModule
 
 FEATURES, CLASSES = 5, 3
 
@@ -340,6 +342,18 @@ class Data(LightningDataModule):
 def test_a_classifier_without_a_loss_is_noticed_before_training() -> None:
     with pytest.raises(UsageError, match="Tiny3D, computes no loss of its own: give loss"):
         make_trainer(max_epochs=1).fit(LightFrameModule("tiny3d", num_classes=CLASSES), datamodule=Data())
+
+
+def test_several_labels_are_none_of_cross_entropy(make_folders: Callable[..., Path], tmp_path: Path) -> None:
+    """Rows of multi-hot targets that sum to 2 would be trained on in silence."""
+    root = make_folders(train={"run": 2})
+    (tmp_path / "list.txt").write_text("train/run/0.mkv jump|run\ntrain/run/1.mkv run\n")
+    data = VideoDataModule(root, train=str(tmp_path / "list.txt"), frames=2, stride=1, size=16, num_workers=0)
+    with pytest.raises(UsageError, match="takes one label for each video, and some have several: give loss=bce"):
+        make_trainer(max_epochs=1).fit(LightFrameModule("tiny3d", "ce", num_classes=2), datamodule=data)
+    make_trainer(fast_dev_run=True).fit(
+        LightFrameModule("tiny3d", "bce", metrics="multilabel_map", num_classes=2), datamodule=data
+    )
 
 
 def test_a_head_of_the_wrong_size_is_noticed_before_training() -> None:
