@@ -92,6 +92,7 @@ class EvalTotal(Callback):
         self._folder = Path()
         self._estimated = False
         self._samples: dict[int, Samples] = {}
+        self._lengths: dict[int, int] = {}
         self._counters = Counters()
         self._spills: list[Path] = []
 
@@ -172,6 +173,7 @@ class EvalTotal(Callback):
             outputs, targets = (first_rows(value, counted.rows, counted.size) for value in (outputs, targets))
         if dataloader_idx not in self._samples:
             self._samples[dataloader_idx] = Samples()
+            self._lengths[dataloader_idx] = _length(evaluation_loaders(trainer)[dataloader_idx])
         samples = self._samples[dataloader_idx]
         samples.append(torch.as_tensor(index).tolist(), outputs, targets)
         if len(samples):
@@ -179,7 +181,7 @@ class EvalTotal(Callback):
 
     def _bound_memory(self, trainer: Trainer, samples: Samples, outputs: Any, dataloader_idx: int) -> None:
         """Say how much there will be, once, and keep in files what is too much."""
-        count = _count_samples(evaluation_loaders(trainer)[dataloader_idx], len(samples) * trainer.world_size)
+        count = max(self._lengths[dataloader_idx], len(samples) * trainer.world_size)
         total = round(samples.nbytes / len(samples) * count)
         too_much = max(total, samples.nbytes * trainer.world_size) > self.max_memory
         if not self._estimated:
@@ -257,12 +259,12 @@ def _unpack(returned: Any) -> tuple[Any, Any, Any]:
     return None, None, None
 
 
-def _count_samples(loader: Any, so_far: int) -> int:
-    """How many samples a loader gives to all processes together; a stream's are not known before."""
+def _length(loader: Any) -> int:
+    """How many samples a loader gives to all processes together; 0 for a stream, of which it is not known before."""
     try:
-        return max(len(loader.dataset), so_far) if hasattr(loader, "dataset") else so_far
+        return len(loader.dataset) if hasattr(loader, "dataset") else 0
     except TypeError:
-        return so_far
+        return 0
 
 
 def _data(trainer: Trainer) -> Any:
