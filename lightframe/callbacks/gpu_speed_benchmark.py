@@ -179,7 +179,7 @@ class GPUSpeedBenchmark(Callback):
 
         assert self.report is not None
         console = Console()
-        show(self.report, shipped_reports() if set(self.nets) - {OWN} else [], console)
+        show(self.report, shipped_reports(set(self.nets) - {OWN}), console)
         for sentence in uneven:
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 

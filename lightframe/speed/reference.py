@@ -1,5 +1,6 @@
 """What others measured, each figure with its source and how it was made."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,11 @@ TORCH_FRAME_ROWS = (
 )
 
 
-def shipped_reports(folder: Path = _SHIPPED) -> list[Report]:
-    """Reports that come with the package: each a file of `lightframe benchmark --output` in `references/`."""
+def shipped_reports(nets: Collection[str], folder: Path = _SHIPPED) -> list[Report]:
+    """Reports of any of these nets that come with the package.
+
+    Each is a file of `lightframe benchmark --output` in `references/`.
+    """
     # A file is called by its name alone: where the package is installed tells nobody anything.
-    return [replace(Report.load(file), source=file.name) for file in sorted(folder.glob("*.json"))]
+    reports = [replace(Report.load(file), source=file.name) for file in sorted(folder.glob("*.json"))]
+    return [report for report in reports if any(row.setting.net in nets for row in report.rows)]

@@ -83,7 +83,7 @@ def gpu_cnn_speed(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(report.rows)} of {len(settings)} settings are measured") from None
     finally:
-        _finish(report, [*references, *shipped_reports()], output)
+        _finish(report, [*references, *shipped_reports(names)], output)
     if not any(row.time for row in report.rows):
         raise UsageError(f"not one of the {len(settings)} settings could be measured; {report.rows[0].status}")
     return report

@@ -156,9 +156,10 @@ def test_references_that_come_with_the_package(tmp_path: Path) -> None:
     for name in ("b", "a"):
         report(row(), name=name).save(tmp_path / f"{name}.json")
     (tmp_path / "README.md").touch()
-    assert [(one.name, one.source) for one in shipped_reports(tmp_path)] == [("a", "a.json"), ("b", "b.json")]
-    assert shipped_reports(tmp_path / "nowhere") == []
-    assert all(one.rows for one in shipped_reports())
+    nets = [row().setting.net]
+    assert [(one.name, one.source) for one in shipped_reports(nets, tmp_path)] == [("a", "a.json"), ("b", "b.json")]
+    assert shipped_reports(["another"], tmp_path) == shipped_reports(nets, tmp_path / "nowhere") == []
+    assert [one.source for one in shipped_reports(["resnet50"])] == ["amd-epyc-2-cores.json"]
 
 
 def test_an_earlier_report_is_added_to() -> None:
