@@ -239,8 +239,11 @@ class LightFrameModule(LightningModule):
     @property
     def sigmoid(self) -> bool:
         """Whether the losses judge each class by itself; else the scores are a softmax over the classes."""
-        kinds = {type(loss) for loss in self.losses.modules()} if self.losses is not None else set()
-        return BinaryCrossEntropy in kinds and CrossEntropy not in kinds
+        return BinaryCrossEntropy in self._loss_kinds and CrossEntropy not in self._loss_kinds
+
+    @property
+    def _loss_kinds(self) -> set[type]:
+        return {type(loss) for loss in self.losses.modules()} if self.losses is not None else set()
 
     def _log_step(self, phase: str, result: LossResult | None, outputs: Any, targets: Any, count: int) -> None:
         values: dict[str, Any] = {}
@@ -310,8 +313,7 @@ class LightFrameModule(LightningModule):
                 raise UsageError("a detector computes its own loss: leave loss out, or null")
             data = getattr(self.trainer, "datamodule", None)
             self.check_classes(data)
-            kinds = {type(loss) for loss in self.losses.modules()} if self.losses is not None else set()
-            if CrossEntropy in kinds and isinstance(data, VideoDataModule) and data.splits.multilabel:
+            if CrossEntropy in self._loss_kinds and isinstance(data, VideoDataModule) and data.splits.multilabel:
                 raise UsageError(
                     "the loss ce takes one label for each video, and some have several: give loss=bce (or focal), and "
                     "metrics=multilabel_map"

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from typing_extensions import override
 
+from lightframe.callbacks.prediction_writer import predictions_path
 from lightframe.datamodules import CocoDetectionDataModule, DetectionBatch
 
 
@@ -59,10 +60,7 @@ class DetectionWriter(BasePredictionWriter):
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        name = f"predictions-rank{trainer.global_rank}.json" if trainer.global_rank else "predictions.json"
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path, self._written = folder / name, 0
+        self.path, self._written = predictions_path(trainer, ".json"), 0
         self.path.write_text("[")
 
     @override

@@ -15,6 +15,14 @@ from lightframe.datamodules import VideoDataModule
 from lightframe.evaluation.prediction_table import best_classes, class_names
 
 
+def predictions_path(trainer: Trainer, suffix: str) -> Path:
+    """Where this process writes what it predicts, in the run folder, which is made. All processes must call it."""
+    name = f"predictions-rank{trainer.global_rank}" if trainer.global_rank else "predictions"
+    folder = Path(trainer.log_dir or trainer.default_root_dir)  # on every rank: it is broadcast
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}{suffix}"
+
+
 class PredictionWriter(BasePredictionWriter):
     """Writes `predictions.csv` (path, class_1, score_1, ...) in the run folder, batch by batch, while predicting.
 
@@ -31,10 +39,7 @@ class PredictionWriter(BasePredictionWriter):
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        name = f"predictions-rank{trainer.global_rank}.csv" if trainer.global_rank else "predictions.csv"
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / name
+        self.path = predictions_path(trainer, ".csv")
         with self.path.open("w", newline="", encoding="utf-8") as file:
             columns = [f"{kind}_{place}" for place in range(1, self.top + 1) for kind in ("class", "score")]
             csv.writer(file).writerow(["path", *columns])
