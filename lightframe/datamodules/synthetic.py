@@ -110,6 +110,7 @@ class SyntheticVideoDataModule(VideoDataModule):
         augment: what happens to training clips, see VideoDataModule.
         eval_crop: side of the centre crop in evaluation, as a share of the frame's shorter side.
         seed: of the videos, the clips and their order.
+        classes: as a checkpoint tells them; there are no others than these six.
 
     Raises:
         UsageError: `root` holds something else, or a synthetic set with other settings.
@@ -129,8 +130,11 @@ class SyntheticVideoDataModule(VideoDataModule):
         augment: AugmentLike | None = _AUGMENT,
         eval_crop: float = 1.0,
         seed: int = 0,
+        classes: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        if classes is not None and tuple(classes) != MOTIONS:
+            raise UsageError(f"the synthetic videos have the classes {', '.join(MOTIONS)}: leave classes out")
         super().__init__(
             # Named one by one: a root is asked what is in it, and before `prepare_data` it need not exist.
             train=str(Path(root, "train")),

@@ -290,3 +290,11 @@ def test_no_single_frame_tells_the_class():
     assert bound < 0.28
     assert accuracy(train, test, frames=1) < bound
     assert accuracy(train, test, frames=8) > 0.6
+
+
+def test_classes_of_a_checkpoint(tmp_path):
+    """The command line gives them to whatever data is evaluated."""
+    root = str(tmp_path / "videos")
+    assert SyntheticVideoDataModule(root, classes=list(MOTIONS)).classes == list(MOTIONS)
+    with pytest.raises(UsageError, match="leave classes out"):
+        SyntheticVideoDataModule(root, classes=["up"])
