@@ -1,12 +1,14 @@
 """Optimizers by name, import path or callable."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
+from lightframe.arguments import is_number
 from lightframe.errors import UsageError
 from lightframe.larc import LARC
 from lightframe.parameters import check_grouping
@@ -20,7 +22,7 @@ NAMED = {
     "adagrad": torch.optim.Adagrad,
     "nadam": torch.optim.NAdam,
 }
-GROUPING = ("no_decay_norm_bias", "layer_decay")
+GROUPING = ("no_decay_norm_bias", "layer_decay", "head_lr")
 
 
 def _others() -> dict[str, Factory]:
@@ -48,10 +50,14 @@ def _default(factory: Factory, argument: str) -> Any:
 
 def _split(lr: float | None, args: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """What goes to the optimizer, what to `parameter_groups`, and the settings of LARC."""
+    if args is not None and not isinstance(args, Mapping):
+        raise UsageError(f"optimizer_args must be names with values, as {{momentum: 0.9}}, not {args!r}")
     own = dict(args or {})
     larc = own.pop("larc", None)
     grouping = {key: own.pop(key) for key in GROUPING if key in own}
     if lr is not None:
+        if not is_number(lr) or not math.isfinite(lr):
+            raise UsageError(f"lr must be a finite number, as 0.01, got {lr!r}")
         if "lr" in own:
             raise UsageError(f"lr is given twice: {lr} and, among the optimizer's arguments, {own['lr']}")
         own["lr"] = lr
@@ -81,7 +87,7 @@ def build_optimizer(
         groups: what `parameter_groups` returns, or any list of groups that torch takes.
         lr: None for the optimizer's own default.
         args: its other arguments; `larc: true` or `larc: {trust_coefficient, clip, eps}` wraps it in LARC;
-            `no_decay_norm_bias` and `layer_decay` shaped the groups (see `group_options`).
+            `no_decay_norm_bias`, `layer_decay` and `head_lr` shaped the groups (see `group_options`).
 
     Raises:
         UsageError: an unknown name, an argument that does not fit, or a value that the optimizer refuses.
@@ -96,8 +102,11 @@ def build_optimizer(
     check_arguments("optimizer", name, factory, (groups,), own)
     try:
         built = factory(groups, **own)
-    except (ValueError, TypeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise UsageError(f"optimizer '{name}': {error}") from error
+    except (TypeError, IndexError) as error:  # torch compares and indexes before it looks what it is given
+        shown = ", ".join(f"{key}={value!r}" for key, value in own.items())
+        raise UsageError(f"optimizer '{name}' cannot take {shown} ({error}): give numbers, betas as two") from error
     if not isinstance(built, Optimizer):
         raise UsageError(f"optimizer '{name}' made a {type(built).__name__}, which is no torch.optim.Optimizer")
     return built if settings is None else LARC(built, **settings)
@@ -113,6 +122,13 @@ def check_optimizer(optimizer: str | Factory, lr: float | None = None, args: Map
     """
     name, factory = OPTIMIZERS.resolve(optimizer)
     own, _, larc = _split(lr, args)
+    for key, value in own.items():
+        if is_number(value) and not math.isfinite(value):
+            raise UsageError(f"optimizer '{name}': {key} must be a finite number, got {value}")
+    if name.lower() == "sgd" and is_number(own.get("momentum")) and own["momentum"] >= 1:
+        raise UsageError(
+            f"optimizer '{name}': momentum must be below 1, as 0.9, got {own['momentum']}: it would never fade"
+        )
     check_arguments("optimizer", name, factory, (None,), own)
     _larc_settings(larc)
     group_options(optimizer, lr, args)

@@ -7,6 +7,8 @@ import torch
 from lightframe.errors import UnknownNameError, UsageError
 from lightframe.larc import LARC
 from lightframe.optimizers import OPTIMIZERS, build_optimizer, check_optimizer, group_options
+from lightframe.parameters import parameter_groups
+from lightframe.schedulers import SCHEDULERS, RunLength, build_scheduler
 
 
 def groups():
@@ -79,6 +81,7 @@ def test_callable_takes_what_it_accepts():
         ("sgd", None, {"larc": 0.001}, UsageError, "larc is true or"),
         ("lbfgs", None, {"larc": True}, UsageError, "larc cannot wrap LBFGS"),
         ("sgd", None, {"layer_decay": 75}, UsageError, "layer_decay=75"),
+        ("sgd", None, {"head_lr": "fast"}, UsageError, "head_lr='fast' must be a learning rate"),
         (Gentle, None, {"layer_decay": 0.5, "strength": 1.0}, UsageError, "missing a required argument: 'lr'"),
         (plain, None, {"layer_decay": 0.5}, UsageError, "no default: give lr"),
         ("rprop", None, {"no_decay_norm_bias": True}, UsageError, "'rprop' takes no weight_decay"),
@@ -101,6 +104,26 @@ def test_mistakes_that_show_late():
         build_optimizer("sgd", groups(), args={"momentum": -1})
     with pytest.raises(UsageError, match="made a str"):
         build_optimizer(no_optimizer, groups())
+
+
+@pytest.mark.parametrize("larc", [False, True])
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS.names() if name != "plateau"])
+def test_schedules_and_warmup_scale_the_heads_learning_rate_alike(scheduler, larc):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    args = {"head_lr": 0.5, "momentum": 0.9, "larc": larc}
+    check_optimizer("sgd", 0.1, args)
+    built = build_optimizer("sgd", parameter_groups(net, net, **group_options("sgd", 0.1, args)), 0.1, args)
+    own = {"step": {"step_size": 3}, "multistep": {"milestones": [4]}, "exponential": {"gamma": 0.9}}.get(scheduler, {})
+    configs = build_scheduler(scheduler, built, {**own, "warmup_steps": 3}, RunLength(12, 4))
+    seen = []
+    for _ in range(12):
+        body, head = (group["lr"] for group in built.param_groups)
+        seen.append(body)
+        assert head == pytest.approx(5 * body)
+        net(torch.ones(1, 2)).sum().backward()
+        built.step()
+        configs[0]["scheduler"].step()
+    assert len(set(seen)) > 3
 
 
 def test_larc_settings():

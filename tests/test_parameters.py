@@ -4,7 +4,8 @@ import torchvision
 from torch import nn
 
 from lightframe.errors import UsageError
-from lightframe.parameters import layers, norm_and_bias, parameter_groups
+from lightframe.models import MODELS, SlowFast, Tiny3D
+from lightframe.parameters import head_layer, layers, norm_and_bias, parameter_groups
 
 
 class Tokens(nn.Module):
@@ -140,6 +141,10 @@ def test_layers():
         ({"no_decay_norm_bias": "yes"}, "true or false"),
         ({"layer_decay": 0.5, "lr": None}, "give lr"),
         ({"layer_decay": 0.5}, "two layers"),
+        ({"head_lr": -1.0}, "head_lr=-1.0 must be a learning rate"),
+        ({"head_lr": "0.1"}, "head_lr='0.1'"),
+        ({"head_lr": True}, "head_lr=True"),
+        ({"head_lr": float("nan")}, "head_lr=nan"),
     ],
 )
 def test_mistakes(settings, message):
@@ -149,3 +154,59 @@ def test_mistakes(settings, message):
 
 def test_layer_decay_of_one_changes_nothing():
     assert len(parameter_groups(nn.Linear(2, 2), lr=0.1, layer_decay=1.0)) == 1
+
+
+def names_and_rates(groups):
+    return [(g["name"], g.get("lr"), g.get("weight_decay"), len(g["params"])) for g in groups]
+
+
+def test_a_learning_rate_for_the_head():
+    net = Tokens()
+    module = Adapter(net)
+    rest = len(list(module.parameters())) - 1
+    assert names_and_rates(parameter_groups(module, net, head_lr=0.5)) == [
+        ("body", None, None, rest),
+        ("head", 0.5, None, 1),
+    ]
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    groups = parameter_groups(net, lr=0.2, weight_decay=0.1, no_decay_norm_bias=True, head_lr=0)
+    assert names_and_rates(groups) == [
+        ("body", None, None, 1),
+        ("body_no_decay", None, 0.0, 1),
+        ("head", 0, None, 1),
+        ("head_no_decay", 0, 0.0, 1),
+    ]
+
+
+def test_a_learning_rate_for_the_head_beside_layer_decay():
+    """The layers before it keep theirs; a second head outside of the net has the net's last."""
+    net = Tokens()
+    module = Adapter(net)
+    with_head = parameter_groups(module, net, lr=1.0, layer_decay=0.5, head_lr=3.0)
+    lrs, before = lr_of(with_head), lr_of(parameter_groups(module, net, lr=1.0, layer_decay=0.5))
+    assert lrs == {**before, id(net.head.weight): 3.0}
+    assert lrs[id(module.second_head.weight)] == 1.0
+    assert [g["name"] for g in with_head] == ["layer0", "layer1", "layer2", "layer3", "head", "layer4"]
+
+
+def test_a_head_that_is_frozen_has_no_learning_rate():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].requires_grad_(False)
+    with pytest.raises(UsageError, match=r"head_lr=0\.1: the head of the net is frozen"):
+        parameter_groups(net, head_lr=0.1)
+    with pytest.raises(UsageError, match="a PReLU has no last layer that could be told"):
+        parameter_groups(nn.PReLU(), head_lr=0.1)
+
+
+def test_heads():
+    slowfast, tiny = SlowFast((1, 1, 1, 1)), Tiny3D(3)
+    assert list(head_layer(slowfast)) == [slowfast.head]
+    assert head_layer(torch.compile(tiny, backend="eager")) is tiny.head
+    for name, head in (("r3d_18", "fc"), ("s3d", "classifier.1"), ("mvit_v2_s", "head"), ("swin3d_t", "head")):
+        with torch.device("meta"):
+            net = torchvision.models.get_model(name)
+        assert head_layer(net) is net.get_submodule(head)
+    for name, head in (("fcos_resnet50_fpn", "head"), ("fasterrcnn_resnet50_fpn", "roi_heads")):
+        with torch.device("meta"):
+            net = MODELS.build(name)
+        assert head_layer(net) is net.detector.get_submodule(head)
