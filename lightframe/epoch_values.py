@@ -96,6 +96,32 @@ class EpochValues:
         # A metric of several values says which of them to go by.
         return [getattr(built[name], "figure", name) for name in names]
 
+    def state(self) -> dict[str, Any]:
+        """What this process has added up so far, as tensors and plain values."""
+        means = {name: (mean.total.cpu().clone(), mean.count.cpu().clone()) for name, mean in self.means.items()}
+        state: dict[str, Any] = {"means": means, "num_classes": self.num_classes, "metrics": None}
+        if self.metrics is not None:
+            self.metrics.persistent(True)
+            state["metrics"] = {name: _copied(value) for name, value in self.metrics.state_dict().items()}
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave; metrics that it does not have begin anew."""
+        self.means, self.metrics, self.num_classes = {}, None, state["num_classes"]
+        for name, (total, count) in state["means"].items():
+            self.means[name] = SampleMean()
+            self.means[name].total, self.means[name].count = total, count
+        if state["metrics"] is not None and self.spec is not None:
+            metrics = build_metrics(self.spec, self.num_classes)
+            metrics.persistent(True)
+            if metrics.state_dict().keys() == state["metrics"].keys():  # else others are asked for now
+                metrics.load_state_dict(state["metrics"])
+                self.metrics = metrics
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.means, self.metrics = {}, None
+
     def compute(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """The values of the epoch by name, and a fresh start; nothing for what saw no batch on any process.
 
@@ -112,7 +138,7 @@ class EpochValues:
             values.update({name: mean.compute() for name, mean in self.means.items()})
             if self.metrics is not None:
                 values.update(self.metrics.compute())
-        self.means, self.metrics = {}, None
+        self.reset()
         return {name: value.to(device) for name, value in values.items()}
 
     def _agree(self, device: torch.device | str) -> None:
@@ -126,6 +152,11 @@ class EpochValues:
         if self.metrics is None and any(has_metrics for _, has_metrics, _ in everyone):
             self.num_classes = next((count for _, _, count in everyone if count is not None), None)
             self.metrics = build_metrics(self.spec, self.num_classes).to(device)
+
+
+def _copied(value: Any) -> Any:
+    """A state of a metric, which may be a list of tensors, on the CPU."""
+    return [item.cpu().clone() for item in value] if isinstance(value, list) else value.cpu().clone()
 
 
 def _has_names(spec: Any) -> bool:

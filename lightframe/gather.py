@@ -1,7 +1,8 @@
 """What each process has, for all of them."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch import distributed
 
 T = TypeVar("T")
@@ -18,3 +19,14 @@ def gather_objects(value: T) -> list[T]:
     gathered: list[T | None] = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, value)
     return gathered  # type: ignore[return-value]
+
+
+def gather_for_checkpoint(trainer: Any, value: T) -> list[T]:
+    """The `value` of every process, as `gather_objects`; of this one alone after an error, which others need not meet.
+
+    Args:
+        trainer: of Lightning, or None.
+        value: anything that can be pickled.
+    """
+    failed = trainer is not None and trainer.state.status == TrainerStatus.INTERRUPTED
+    return [value] if failed else gather_objects(value)

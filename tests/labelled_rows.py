@@ -48,7 +48,8 @@ class Data(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.rows, BATCH, collate_fn=as_batch)
+        # A generator of its own: else each epoch draws a number for its workers from that of dropout.
+        return DataLoader(self.rows, BATCH, collate_fn=as_batch, generator=torch.Generator())
 
 
 def as_batch(samples: Sequence[tuple[Tensor, Tensor, int]]) -> VideoBatch:

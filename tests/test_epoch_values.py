@@ -1,5 +1,7 @@
 import math
 import random
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,3 +42,28 @@ def test_scores() -> None:
     assert EpochValues(["confusion_matrix", "top5", "top1"]).scores() == ["top5", "top1"]
     assert EpochValues(["voc_map", "coco_map"]).scores() == ["mAP", "AP"]
     assert EpochValues(None).scores() == []
+
+
+@pytest.mark.parametrize("metrics", [["top1", "auroc"], None], ids=str)
+def test_goes_on_from_a_state(metrics: Any, tmp_path: Path) -> None:
+    """As a checkpoint keeps it, in the middle of what one run adds up."""
+    torch.manual_seed(0)
+    batches = [(torch.randn(4, 3), torch.randint(3, (4,)), torch.rand(())) for _ in range(6)]
+
+    def add(values: EpochValues, some: list[Any]) -> None:
+        for outputs, targets, loss in some:
+            values.update({"loss": loss}, len(targets), "cpu")
+            values.update_metrics(outputs, targets)
+
+    whole, first, second = EpochValues(metrics), EpochValues(metrics), EpochValues(metrics)
+    add(whole, batches)
+    add(first, batches[:3])
+    torch.save(first.state(), tmp_path / "state.pt")
+    add(first, batches[3:])
+    add(second, batches[:1])  # which is forgotten
+    second.load_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    add(second, batches[3:])
+    expected = whole.compute()
+    assert expected.keys() == {"loss", *(metrics or ())}
+    assert first.compute() == expected
+    assert second.compute() == expected

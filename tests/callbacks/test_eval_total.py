@@ -327,7 +327,7 @@ def _mean_net() -> LightFrameModule:
     ("settings", "message"),
     [
         ({"metric": "topp1"}, "did you mean 'top1'"),
-        ({"metric": "top1", "every_n_epochs": 0}, "every_n_epochs must be a number from 1 on"),
+        ({"metric": "top1", "every_n_epochs": 0}, "every_n_epochs must be at least 1"),
         ({"metric": "top1", "max_memory": "lots"}, "no amount of memory"),
         ({"metric": "top1", "predictions": "parket"}, "did you mean 'parquet'"),
     ],

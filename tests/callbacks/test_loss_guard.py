@@ -308,8 +308,8 @@ def flatten(value: Any) -> Iterator[float]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"action": "stopp"}, "action must be stop or skip, got 'stopp'; did you mean 'stop'?"),
-        ({"max_skips": 0}, "max_skips must be a number from 1 on, got 0"),
+        ({"action": "stopp"}, "action must be one of stop, skip, got 'stopp'; did you mean 'stop'?"),
+        ({"max_skips": 0}, "max_skips must be at least 1, got 0"),
     ],
 )
 def test_arguments(arguments: dict[str, Any], message: str) -> None:

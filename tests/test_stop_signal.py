@@ -1,0 +1,87 @@
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from lightframe import stop_signal
+from lightframe.stop_signal import StopSignals, outlive_sigterm
+
+
+def test_notes_and_restores() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        stop = StopSignals()
+        stop.install([signal.SIGTERM, signal.SIGUSR1])
+        assert stop.received is None
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+        assert stop.received == signal.SIGUSR1
+        assert came == []
+        stop.restore()
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+        assert stop.received == signal.SIGUSR1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_installed_twice_it_restores_what_was_before_both() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopSignals()
+    stop.install([signal.SIGTERM])
+    stop.install([signal.SIGTERM])
+    stop.restore()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_in_another_thread_nothing_happens() -> None:
+    stop, before = StopSignals(), signal.getsignal(signal.SIGTERM)
+
+    def use() -> None:
+        stop.install([signal.SIGTERM])
+        stop.restore()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_pickles_without_its_handlers() -> None:
+    stop = StopSignals()
+    stop.install([signal.SIGTERM])
+    again = pickle.loads(pickle.dumps(stop))
+    stop.restore()
+    again.restore()
+    assert again.received is None
+
+
+def _worker(ready: "multiprocessing.Queue[str]", go_on: "multiprocessing.Queue[str]") -> None:
+    outlive_sigterm(0)
+    ready.put("ready")
+    for _ in range(3):
+        go_on.get()
+        ready.put("alive")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends processes without asking")
+def test_a_worker_goes_on_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_signal, "GRACE", 2.0)
+    context = multiprocessing.get_context("fork")
+    ready, go_on = context.Queue(), context.Queue()
+    worker = context.Process(target=_worker, args=(ready, go_on))
+    worker.start()
+    assert ready.get(timeout=30) == "ready"
+    for _ in range(2):
+        worker.terminate()
+        go_on.put("")
+        assert ready.get(timeout=30) == "alive"
+    worker.join(timeout=30)
+    assert worker.exitcode == -signal.SIGALRM
+    for queue in (ready, go_on):
+        queue.close()
