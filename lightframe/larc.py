@@ -1,6 +1,7 @@
 """LARC: every tensor's gradient is rescaled by the ratio of its weight norm to its gradient norm."""
 
 import inspect
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightframe.arguments import is_number
 from lightframe.errors import UsageError
 
 
@@ -70,8 +72,13 @@ class LARC(Optimizer):
     def __init__(
         self, optimizer: Optimizer, trust_coefficient: float = 0.001, clip: bool = False, eps: float = 1e-8
     ) -> None:
-        if trust_coefficient <= 0 or eps < 0:
-            raise UsageError(f"larc: trust_coefficient={trust_coefficient} must be above 0, and eps={eps} not below 0")
+        numbers = is_number(trust_coefficient) and is_number(eps)
+        if not numbers or not 0 < trust_coefficient < math.inf or not 0 <= eps < math.inf:
+            raise UsageError(
+                f"larc: trust_coefficient={trust_coefficient!r} must be above 0, and eps={eps!r} not below 0"
+            )
+        if not isinstance(clip, bool):
+            raise UsageError(f"larc: clip must be true or false, not {clip!r}")
         closure = inspect.signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise UsageError(

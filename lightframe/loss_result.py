@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from lightframe.errors import UsageError
@@ -23,6 +24,15 @@ def check_scalar_loss(name: str, value: Any) -> Tensor:
     if not value.is_floating_point():
         raise UsageError(f"loss '{name}' must be a floating-point tensor, not {value.dtype}")
     return value
+
+
+def check_has_gradient(result: "LossResult") -> None:
+    """Raise a UsageError where a loss to train with depends on no weight, for which torch has no plain words."""
+    if not result.total.requires_grad and torch.is_grad_enabled():
+        raise UsageError(
+            "the loss depends on no weight that is trained: take detach(), argmax(), .item() and no_grad() out of the "
+            "net and the loss, and unfreeze some of the net"
+        )
 
 
 class LossResult(NamedTuple):

@@ -5,13 +5,16 @@ A class listed in LOSSES (or named by an import path) is built with the config's
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
+from lightframe.arguments import check_number, is_number
 from lightframe.errors import UsageError
+from lightframe.library_errors import shown
 from lightframe.registry import Registry
 from lightframe.targets import are_integers, check_labels, to_multi_hot
 
@@ -43,10 +46,10 @@ class CrossEntropy(nn.Module):
     def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         self.label_smoothing = _check_smoothing(label_smoothing)
-        self.register_buffer("class_weights", _to_tensor(class_weights), persistent=False)
+        self.register_buffer("class_weights", _to_weights("class_weights", class_weights), persistent=False)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        outputs = _widen(outputs)
+        outputs = _widen(outputs, targets)
         if outputs.ndim < 2 or outputs.shape[1] < 2:
             raise UsageError(
                 f"loss 'ce' needs one output per class, at least two, but the outputs have shape "
@@ -63,6 +66,7 @@ class CrossEntropy(nn.Module):
                 "for multi-hot targets use 'bce', class probabilities must be floating-point"
             )
         else:
+            _check_shares("ce", targets)
             targets = targets.to(outputs.dtype)
         weights = _per_class(self.class_weights, outputs)
         return F.cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing)
@@ -98,12 +102,14 @@ class BinaryCrossEntropy(nn.Module):
     ) -> None:
         super().__init__()
         self.label_smoothing = _check_smoothing(label_smoothing)
-        self.register_buffer("pos_weight", _to_tensor(pos_weight), persistent=False)
-        self.register_buffer("class_weights", _to_tensor(class_weights), persistent=False)
+        one = is_number(pos_weight)
+        self.register_buffer("pos_weight", _to_weights("pos_weight", pos_weight, one=one), persistent=False)
+        self.register_buffer("class_weights", _to_weights("class_weights", class_weights), persistent=False)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        outputs = _widen(outputs)
+        outputs = _widen(outputs, targets)
         targets = _like_outputs("bce", outputs, targets)
+        _check_shares("bce", targets)
         if self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         factors = [_per_class(weights, outputs) for weights in (self.class_weights, self.pos_weight)]
@@ -136,16 +142,22 @@ class Focal(nn.Module):
 
     def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] | None = None) -> None:
         super().__init__()
-        self.gamma = gamma
+        self.gamma = check_number("focal: gamma", gamma, low=0)
         self._sigmoid_alpha = -1.0 if alpha is None else alpha  # torchvision's word for no weighting is -1
-        self.register_buffer("alpha", _to_tensor(alpha), persistent=False)
+        self.register_buffer("alpha", _to_weights("focal: alpha", alpha, one=is_number(alpha)), persistent=False)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        outputs = _widen(outputs)
+        outputs = _widen(outputs, targets)
         if outputs.ndim < 2 or outputs.shape[1] < 2 or not _are_indices(outputs, targets):
             targets = _like_outputs("focal", outputs, targets)
             if isinstance(self._sigmoid_alpha, Sequence):
                 raise UsageError("loss 'focal' takes a list for alpha with class indices (B,) only, else one number")
+            if self._sigmoid_alpha > 1:
+                raise UsageError(
+                    "loss 'focal': over the sigmoid alpha is the share of the positives, from 0 to 1, not "
+                    f"{self._sigmoid_alpha}"
+                )
+            _check_shares("focal", targets)
             return sigmoid_focal_loss(outputs, targets, self._sigmoid_alpha, self.gamma, reduction="mean")
         check_labels(targets, outputs.shape[1])
         targets = targets.long()
@@ -166,7 +178,7 @@ def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     >>> mse(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    outputs = _widen(outputs)
+    outputs = _widen(outputs, targets)
     return F.mse_loss(outputs, _like_outputs("mse", outputs, targets, binary=False))
 
 
@@ -177,16 +189,30 @@ def l1(outputs: Tensor, targets: Tensor) -> Tensor:
     >>> l1(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0]))
     tensor(1.)
     """
-    outputs = _widen(outputs)
+    outputs = _widen(outputs, targets)
     return F.l1_loss(outputs, _like_outputs("l1", outputs, targets, binary=False))
 
 
-def _widen(outputs: Tensor) -> Tensor:
-    """Outputs of 16 bits in float32: a mean of exponentials and squares needs its range and precision."""
+def _widen(outputs: Tensor, targets: Any) -> Tensor:
+    """Outputs of 16 bits in float32: a mean of exponentials and squares needs its range and precision.
+
+    Raises:
+        UsageError: outputs that are no tensor of floats, or targets that are none at all.
+    """
     if not isinstance(outputs, Tensor):
         raise UsageError(
             f"the losses listed by name take a net's outputs as one tensor, not {type(outputs).__name__}; "
             "override compute_loss, or give a loss of your own"
+        )
+    if not outputs.is_floating_point():
+        raise UsageError(
+            f"the losses listed by name take floating-point outputs, not {outputs.dtype}: let the net return its "
+            "logits, without argmax"
+        )
+    if not isinstance(targets, Tensor):
+        raise UsageError(
+            f"the losses listed by name take targets as one tensor, not {shown(targets)}: give class indices from 0, "
+            "as torch.tensor(labels)"
         )
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
@@ -213,12 +239,47 @@ def _like_outputs(loss: str, outputs: Tensor, targets: Tensor, *, binary: bool =
 def _mismatch(loss: str, outputs: Tensor, targets: Tensor) -> UsageError:
     return UsageError(
         f"loss '{loss}': targets of shape {tuple(targets.shape)} and type {targets.dtype} "
-        f"do not fit outputs of shape {tuple(outputs.shape)}"
+        f"do not fit outputs of shape {tuple(outputs.shape)}: {_way_out(outputs, targets)}"
     )
 
 
-def _to_tensor(values: float | Sequence[float] | None) -> Tensor | None:
-    return None if values is None else torch.as_tensor(values, dtype=torch.float32)
+def _way_out(outputs: Tensor, targets: Tensor) -> str:
+    if len(outputs) != len(targets) if outputs.ndim and targets.ndim else True:
+        return "there must be a target for each sample"
+    if targets.ndim == 1 and outputs.ndim == 2:
+        return "give class indices as whole numbers, targets.long()"
+    if targets.shape == (len(outputs), 1):
+        return "give targets (B,), targets.squeeze(1)"
+    if outputs.ndim > 2 and outputs.shape[2:].numel() == 1:
+        return "let the net return (B, C), outputs.flatten(1)"
+    return "give class indices (B,), or one number per class (B, C), beside outputs (B, C)"
+
+
+def _check_shares(loss: str, targets: Tensor) -> None:
+    """Raise a UsageError unless all lie in [0, 1], but for rounding; on the CPU only, as `check_labels`."""
+    if targets.device.type != "cpu" or not targets.numel() or not targets.is_floating_point():
+        return
+    low, high = targets.aminmax()
+    if not (low >= -1e-3 and high <= 1.001):  # neither is nan
+        raise UsageError(
+            f"loss '{loss}' takes targets from 0 to 1 for each class, not {low:g} to {high:g}; for other values use "
+            "'mse' or 'l1'"
+        )
+
+
+def _to_weights(name: str, values: Any, *, one: bool = False) -> Tensor | None:
+    """Factors >= 0, one for each class, or with `one` a single one."""
+    if values is None:
+        return None
+    form = "a list with a number for each class, none below 0 and one above it"
+    try:
+        weights = torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"{name} must be {form}, not {values!r}") from None
+    finite = bool(weights.isfinite().all() and (weights >= 0).all())
+    if weights.ndim != (0 if one else 1) or not finite or not (one or weights.sum() > 0):
+        raise UsageError(f"{name} must be {form}, not {values!r}")
+    return weights
 
 
 def _per_class(weights: Tensor | None, outputs: Tensor) -> Tensor | None:
@@ -231,6 +292,6 @@ def _per_class(weights: Tensor | None, outputs: Tensor) -> Tensor | None:
 
 
 def _check_smoothing(label_smoothing: float) -> float:
-    if not 0 <= label_smoothing <= 1:
-        raise UsageError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
+    if not (is_number(label_smoothing) and 0 <= label_smoothing <= 1):
+        raise UsageError(f"label_smoothing must lie in [0, 1], not {label_smoothing!r}; 0.1 is usual")
     return label_smoothing

@@ -99,7 +99,14 @@ def _items(metrics: Any) -> Iterator[tuple[str, Any]]:
         for metric in metrics:
             yield from _items(metric)
     else:
-        raise UsageError(f"metrics may be {_FORMS}, not {metrics!r}")
+        raise UsageError(f"metrics may be {_FORMS}, not {_described(metrics)}")
+
+
+def _described(value: Any) -> str:
+    name = getattr(value, "__name__", repr(value))
+    if isinstance(value, type):
+        return f"the class {name}: make an object of it, {name}(...)"
+    return f"the function {name}: metrics.EvalTotal takes functions" if callable(value) else name
 
 
 def _is_spec(value: Any) -> bool:

@@ -218,7 +218,9 @@ def _as_rows(outputs: Tensor) -> Tensor:
 
 
 def _wrong_outputs(outputs: Tensor, num_classes: int) -> UsageError:
-    return UsageError(f"outputs of shape {tuple(outputs.shape)} are not (B, {num_classes}) as num_classes says")
+    return UsageError(
+        f"outputs of shape {tuple(outputs.shape)} are not (B, {num_classes}) as num_classes says: make the two alike"
+    )
 
 
 def _ranks(scores: Tensor) -> Tensor:

@@ -132,6 +132,8 @@ class Registry(Mapping[str, Factory]):
         return sorted({*self._factories, *(self._more() if self._more else ())})
 
     def __getitem__(self, name: str) -> Factory:
+        if not isinstance(name, str):
+            raise UsageError(f"a {self.kind} is asked for by its name or import path, not by {name!r}")
         if name.lower() in self._factories:
             return self._factories[name.lower()]
         if self._more:

@@ -1,9 +1,10 @@
 """Learning-rate schedulers by name, import path or callable; all but `plateau` step once per optimizer step."""
 
 import inspect
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ from lightframe.schedules import (
     step,
 )
 from lightframe.warmup import WarmedPlateau, build_warmup, is_number, split_warmup
+
+log = logging.getLogger(__name__)
 
 SCHEDULERS = Registry("scheduler")
 ENDLESS = "set max_epochs or max_steps (max_epochs=-1 has no end)"
@@ -168,11 +171,13 @@ class RunLength:
 
     Args:
         validate_every: epochs from one validation to the next.
+        validates: whether there is any.
     """
 
     total_steps: int | None
     steps_per_epoch: int | None
     validate_every: int = 1
+    validates: bool = field(default=True, compare=False)  # no length
 
     @classmethod
     def of(cls, trainer: Trainer) -> "RunLength":
@@ -185,7 +190,14 @@ class RunLength:
             total_steps=max(int(total), 1) if 0 <= total < math.inf else None,
             steps_per_epoch=math.ceil(per_epoch) if 0 < per_epoch < math.inf else None,
             validate_every=trainer.check_val_every_n_epoch or 1,
+            validates=trainer.enable_validation and _has_validation(getattr(trainer, "datamodule", None)),
         )
+
+
+def _has_validation(data: Any) -> bool:
+    """Whether a data module of this package has a validation split; of others Lightning knows."""
+    has = getattr(getattr(data, "splits", data), "has", None)
+    return bool(has("val")) if callable(has) else True
 
 
 def _prepare(
@@ -254,10 +266,22 @@ def build_scheduler(
         configs.append({"scheduler": per_step, "interval": "step", "frequency": 1})
     if plateau is not None:
         # A validation metric is news only after a validation.
+        if monitor.startswith("val/") and not run.validates:
+            raise UsageError(
+                f"scheduler 'plateau' goes by {monitor}, and nothing is validated: give a validation split, as with "
+                "val_fraction, or scheduler_args monitor=train/loss_epoch"
+            )
         every = run.validate_every if monitor.startswith("val/") else 1
         config = {"scheduler": plateau, "interval": "epoch", "frequency": every, "reduce_on_plateau": True}
         configs.append({**config, "monitor": monitor, "strict": True})
     return configs
+
+
+def tell_of_long_warmup(args: Mapping[str, Any] | None, run: RunLength) -> None:
+    """Log a warning where the run ends before the warmup does: it never trains with the learning rate asked for."""
+    steps = (args or {}).get("warmup_steps", 0)
+    if run.total_steps is not None and steps > run.total_steps:
+        log.warning("warmup_steps=%s is more than the %s steps of this run: it ends warming up", steps, run.total_steps)
 
 
 def check_scheduler(scheduler: str | Factory | None, args: Mapping[str, Any] | None = None) -> None:
@@ -269,6 +293,8 @@ def check_scheduler(scheduler: str | Factory | None, args: Mapping[str, Any] | N
     lightframe.errors.UsageError: scheduler 'step': step_size=-1 must be a whole number, 1 or more, or a fraction ...
     """
     run = RunLength(total_steps=1000, steps_per_epoch=10)
+    if args is not None and not isinstance(args, Mapping):
+        raise UsageError(f"scheduler_args must be names with values, as {{gamma: 0.1}}, not {args!r}")
     if scheduler is not None:
         _, own = split_warmup(args or {})
         _, factory, *_ = _prepare(scheduler, own, run)

@@ -22,7 +22,8 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     if low < 0 or high >= num_classes:
         raise UsageError(
             f"label {low if low < 0 else high} is out of range: "
-            f"with {num_classes} classes the labels are 0 to {num_classes - 1}"
+            f"with {num_classes} classes the labels are 0 to {num_classes - 1}; mend the labels, or "
+            f"{'leave such samples out' if low < 0 else f'give the net {high + 1} outputs'}"
         )
 
 

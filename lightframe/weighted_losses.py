@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightframe.errors import UsageError
+from lightframe.library_errors import explained, shown
 from lightframe.loss_result import LossResult, check_scalar_loss
 from lightframe.losses import LOSSES
 from lightframe.registry import check_arguments, split_spec
@@ -35,9 +36,13 @@ class Losses(nn.Module):
 
     def forward(self, outputs: Any, targets: Any) -> LossResult:
         """The parts, unweighted, and the total. A loss that gives no scalar tensor is a UsageError that names it."""
-        parts = {name: check_scalar_loss(name, loss(outputs, targets)) for name, loss in self.losses.items()}
+        parts = {name: check_scalar_loss(name, self._part(name, outputs, targets)) for name in self.losses}
         first, *others = (self.weights[name] * part for name, part in parts.items())
         return LossResult(sum(others, first), parts, {})
+
+    def _part(self, name: str, outputs: Any, targets: Any) -> Any:
+        with explained(lambda: f"loss '{name}' cannot take outputs {shown(outputs)} and targets {shown(targets)}"):
+            return self.losses[name](outputs, targets)
 
 
 class FunctionLoss(nn.Module):

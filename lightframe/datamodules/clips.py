@@ -15,6 +15,7 @@ from lightframe.datamodules.reader import VideoReader
 from lightframe.datamodules.sampling import Sampling
 from lightframe.datamodules.transforms import square_boxes
 from lightframe.errors import UsageError
+from lightframe.library_errors import explained, shown
 
 ClipTransform = Callable[[Tensor], Tensor]
 
@@ -118,7 +119,7 @@ class TrainingClips:
     def _transformed(self, clip: Tensor, seed: int) -> Tensor:
         assert self.transform is not None
         with seeded_torch(seed):
-            return _checked(self.transform(clip), "train_transform")
+            return _changed(clip, self.transform, "train_transform")
 
 
 class EvaluationClips:
@@ -152,7 +153,7 @@ class EvaluationClips:
         if out is not None:
             return _channels_first(out)
         if self.transform is not None:
-            views = [_checked(self.transform(view), "eval_transform") for view in views]
+            views = [_changed(view, self.transform, "eval_transform") for view in views]
         return torch.stack(views).transpose(1, 2)
 
     def _choose(self, info: VideoInfo) -> Sequence[ClipRequest]:
@@ -171,8 +172,10 @@ def _channels_first(clips: Tensor) -> Tensor:
     return clips.permute(0, 4, 1, 2, 3)
 
 
-def _checked(clip: Any, name: str) -> Tensor:
-    """The clip that a user's transform gave back, or an error that says what it must give."""
+def _changed(given: Tensor, transform: ClipTransform, name: str) -> Tensor:
+    """The clip that a user's transform gives back, or an error that says what it must give."""
+    with explained(lambda: f"{name} cannot take a clip, {shown(given)}: (frames, 3, height, width)"):
+        clip: Any = transform(given)
     if isinstance(clip, Tensor) and clip.dtype == torch.uint8 and clip.ndim == 4 and clip.shape[1] == 3:
         return clip
     got = f"{clip.dtype} {tuple(clip.shape)}" if isinstance(clip, Tensor) else type(clip).__name__

@@ -45,7 +45,10 @@ def read_coco(annotations: Path, images: Path) -> "CocoDetection":
     except (ValueError, AssertionError, KeyError, TypeError, AttributeError) as error:
         # What pycocotools, which checks nothing, stumbles over.
         reason = f"something in it has no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0][:120]
-        raise UsageError(f"'{annotations}' is no annotation file of COCO's format ({reason})") from None
+        raise UsageError(
+            f"'{annotations}' is no annotation file of COCO's format ({reason}): it must list images, annotations and "
+            "categories"
+        ) from None
     check_missing(images, [image["file_name"] for image in found.coco.dataset["images"]], annotations)
     return found
 
@@ -68,6 +71,9 @@ def complete(dataset: Mapping[str, Any]) -> None:
             raise ValueError(f"the file_name of image {one['id']} is {one['file_name']!r}")
     if len({category["name"] for category in categories.values()}) < len(categories):
         raise ValueError("two categories have one name")
+    if not images:
+        raise ValueError("it lists no image")
+    over = 0
     for number, box in annotations.items():
         for kind, known in (("image", images), ("category", categories)):
             if box[f"{kind}_id"] not in known:
@@ -75,9 +81,23 @@ def complete(dataset: Mapping[str, Any]) -> None:
         sides = box["bbox"]
         if len(sides) != 4 or not all(math.isfinite(side) for side in sides):
             raise ValueError(f"the bbox of annotation {number} is {sides!r}, not x, y, width, height")
+        if min(sides[2:]) < 0:
+            raise ValueError(f"the width or height of the bbox of annotation {number} is negative: {sides!r}")
+        over += _reaches_over(sides, images[box["image_id"]])
         box.setdefault("iscrowd", 0)
         box.setdefault("area", sides[2] * sides[3])
         box.pop("segmentation", None)  # most of the memory, and nobody here asks for it
+    if over > max(len(annotations) / 2, 2):  # one or two say nothing of the form
+        raise ValueError(
+            f"{over} of the {len(annotations)} boxes reach over their image: are they x1, y1, x2, y2? COCO's are x, y, "
+            "width, height"
+        )
+
+
+def _reaches_over(box: Sequence[float], image: Mapping[str, Any]) -> bool:
+    """Whether a box ends far behind the image, where that says how large it is."""
+    ends = zip(box[:2], box[2:], (image.get("width"), image.get("height")), strict=True)
+    return any(isinstance(size, int) and 0 < 1.1 * size < start + length for start, length, size in ends)
 
 
 def _entries(dataset: Mapping[str, Any], name: str) -> dict[int, Any]:

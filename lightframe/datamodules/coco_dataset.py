@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from lightframe.datamodules.augment.seeding import clip_seed, seeded_torch
 from lightframe.datamodules.detection_batch import DetectionBatch, Target
 from lightframe.errors import UsageError
+from lightframe.library_errors import explained, shown
 
 if TYPE_CHECKING:
     from torchvision.datasets import CocoDetection
@@ -82,7 +83,10 @@ class CocoDataset(Dataset[tuple[Tensor, Target, int]]):
         try:
             image, found = self.wrapped[index]
         except (OSError, SyntaxError) as error:  # Pillow raises either
-            raise UsageError(f"the image '{self.paths[index]}' cannot be read: {error}") from None
+            raise UsageError(
+                f"the image '{self.paths[index]}' cannot be read: {error}; repair it, or take it out of the "
+                "annotation file"
+            ) from None
         boxes = torch.as_tensor(found.get("boxes", ()), dtype=torch.float32).reshape(-1, 4)
         target = {
             "boxes": boxes.as_subclass(Tensor),
@@ -101,7 +105,10 @@ class CocoDataset(Dataset[tuple[Tensor, Target, int]]):
         single = target["iscrowd"] == 0
         size = (image.shape[-2], image.shape[-1])
         boxes = tv_tensors.BoundingBoxes(target["boxes"][single], format="XYXY", canvas_size=size)
-        with seeded_torch(clip_seed(self.seed, epoch, index)):
+        with (
+            seeded_torch(clip_seed(self.seed, epoch, index)),
+            explained(lambda: f"augment cannot be applied to '{self.paths[index]}', {shown(image)}"),
+        ):
             changed, given = self.transform(
                 tv_tensors.Image(image), {"boxes": boxes, "labels": target["labels"][single]}
             )

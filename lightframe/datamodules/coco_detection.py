@@ -10,14 +10,16 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from lightframe.arguments import check_whole
 from lightframe.datamodules.box_augment import build_box_augment
 from lightframe.datamodules.coco_annotations import category_labels, category_names, coco_of_folder, read_coco
 from lightframe.datamodules.coco_dataset import CocoDataset
 from lightframe.datamodules.coco_sources import Source, Split, find_splits
 from lightframe.datamodules.detection_batch import DetectionBatch
-from lightframe.datamodules.loader import as_it_is, default_workers
+from lightframe.datamodules.interrupts import interrupts_held_back
+from lightframe.datamodules.loader import StartWorker, as_it_is, default_workers
 from lightframe.datamodules.sampler import EpochSampler, training_position
-from lightframe.datamodules.settings import read_classes
+from lightframe.datamodules.settings import check_workers, read_classes
 from lightframe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,13 +39,17 @@ class DetectionLoader(DataLoader[Any]):
     # A generator, so that its workers begin when the first batch is asked for: Lightning makes the iterator of a
     # resumed run before it tells the sampler the epoch.
     def __iter__(self) -> Iterator[DetectionBatch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        for batch in self._begin():
             if isinstance(batch, UsageError):
                 try:
                     raise batch
                 finally:
                     del batch  # an error that holds itself holds the workers too, until they are killed
             yield batch
+
+    def _begin(self) -> Iterator[Any]:
+        with interrupts_held_back():  # in which workers start, so that Ctrl-C is the training process's alone
+            return super().__iter__()
 
 
 class CocoDetectionDataModule(LightningDataModule):
@@ -94,8 +100,9 @@ class CocoDetectionDataModule(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        if batch_size < 1 or (num_workers is not None and num_workers < 0):
-            raise UsageError("batch_size must be at least 1, and num_workers not negative")
+        check_whole("batch_size", batch_size, 1)
+        check_workers(num_workers)
+        check_whole("seed", seed, 0)
         super().__init__()
         self.root = root
         self.given: dict[str, Source | None] = {"train": train, "val": val, "test": test, "predict": predict}
@@ -203,12 +210,20 @@ class CocoDetectionDataModule(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=workers,
             collate_fn=as_it_is,
+            worker_init_fn=StartWorker(),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             # Its own generator: without one each new iterator draws from the global state of the training process.
             generator=torch.Generator().manual_seed(0),
             **kwargs,
         )
+
+    @override
+    def on_exception(self, exception: BaseException) -> None:
+        # After an error in validation Lightning ends the workers of validation; those of training would stay until
+        # somebody lets go of the trainer, in a notebook for ever.
+        if self.trainer:
+            self.trainer.fit_loop.teardown()
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

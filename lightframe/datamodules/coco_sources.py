@@ -32,6 +32,9 @@ def read_source(name: str, source: Source) -> Split:
     >>> read_source("train", ["instances.json", "images"])
     Split(annotations=PosixPath('instances.json'), images=PosixPath('images'))
     """
+    for part in source if isinstance(source, list | tuple) else [source]:
+        if not isinstance(part, str | os.PathLike):
+            raise UsageError(f"{name}: give paths, [annotations.json, images], not {part!r}")
     if isinstance(source, list | tuple):
         if len(source) != 2:
             raise UsageError(f"{name}: give [annotations.json, images], not {len(source)} paths")

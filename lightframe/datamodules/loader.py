@@ -1,5 +1,6 @@
 """A DataLoader that hears from its workers which videos could not be read."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -7,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightframe.cores import cores
 from lightframe.datamodules.batch import VideoBatch
 from lightframe.datamodules.dataset import Key, VideoDataset
+from lightframe.datamodules.interrupts import interrupts_held_back
 from lightframe.datamodules.sampler import EpochSampler
 from lightframe.errors import UsageError
+from lightframe.stop_signal import OutliveSigterm
 
 
 class VideoLoader(DataLoader[Any]):
@@ -35,14 +39,14 @@ class VideoLoader(DataLoader[Any]):
     # resumed run before it tells the sampler the epoch.
     def __iter__(self) -> Iterator[VideoBatch | None]:  # type: ignore[override]
         asked = time.perf_counter()
-        batches = self._begun() or super().__iter__()
+        batches = self._begun() or self._begin()
         last = self._last()
         for number, (batch, skipped) in enumerate(batches, start=1):
             self.waited += time.perf_counter() - asked
             if number == last:
                 assert isinstance(self.sampler, EpochSampler)
                 with self.sampler.looking_ahead():
-                    self._ahead = super().__iter__()
+                    self._ahead = self._begin()
             if isinstance(batch, UsageError):
                 try:
                     raise batch
@@ -53,6 +57,10 @@ class VideoLoader(DataLoader[Any]):
             if number == last:
                 return  # what comes now is the next epoch
             asked = time.perf_counter()
+
+    def _begin(self) -> Iterator[Any]:
+        with interrupts_held_back():  # in which workers start, so that Ctrl-C is the training process's alone
+            return super().__iter__()
 
     def _begun(self) -> Iterator[Any] | None:
         """The epoch that the workers have begun, which is this one."""
@@ -104,6 +112,24 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
+class StartWorker:
+    """What each of a loader's workers does first; the `worker_init_fn` of one loader."""
+
+    def __init__(self) -> None:
+        self._outlive_sigterm = OutliveSigterm()
+
+    def __call__(self, worker: int) -> None:
+        """To be called in the worker.
+
+        Args:
+            worker: its number.
+        """
+        self._outlive_sigterm()
+        # Which Lightning would do itself where there was nothing else to do: other random numbers in each process.
+        if os.environ.get("PL_SEED_WORKERS") == "1":
+            pl_worker_init_function(worker)
+
+
 def make_loader(
     videos: VideoDataset,
     batch_size: int,
@@ -134,6 +160,7 @@ def make_loader(
         sampler=sampler,
         num_workers=workers,
         collate_fn=as_it_is,
+        worker_init_fn=StartWorker(),
         pin_memory=pin_memory,
         drop_last=drop_last,
         persistent_workers=workers > 0,

@@ -4,7 +4,7 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightframe.errors import UsageError, did_you_mean
 
@@ -15,6 +15,8 @@ VIDEO_EXTENSIONS = frozenset([
 ])
 # fmt: on
 ANNOTATION_EXTENSIONS = frozenset({".csv", ".txt"})
+_MOST_UNSEEN = 1000  # classes that indices may leave without a video before they are taken for a mistake
+_SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 # Asking a network drive for hundreds of thousands of files takes minutes; a wrong prefix shows in the first few.
 _CHECKED_PATHS = 1000
 
@@ -40,15 +42,34 @@ def as_list(source: Source | None) -> list[Path]:
     """One path or several, as a list of paths."""
     if source is None:
         return []
-    return [Path(source)] if isinstance(source, str | os.PathLike) else [Path(one) for one in source]
+    several: Any = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    for path in several:
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise UsageError(f"give a path, or a list of paths, to the videos, not {path!r}")
+    return [Path(path) for path in several]
 
 
 def require(path: Path, what: str) -> Path:
     """The path itself, or a UsageError that names the neighbour most like it."""
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # longer than the system can have, or behind a folder that may not be entered
+        raise UsageError(f"{what} '{_shortened(path)}' cannot be looked for: {error.strerror}") from None
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UsageError(f"{what} '{path}' does not exist{did_you_mean(path.name, siblings)}")
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """The path itself, or a UsageError that says that it does not exist or is a file."""
+    if not require(path, what).is_dir():
+        raise UsageError(f"{what} '{path}' is a file: give the folder, {what} {path.parent}, or the file as train")
+    return path
+
+
+def _shortened(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-40:]}"
 
 
 def read_lines(file: Path, what: str) -> list[str]:
@@ -56,9 +77,11 @@ def read_lines(file: Path, what: str) -> list[str]:
     try:
         return require(file, what).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{what} '{file}' is not UTF-8 text: {error}") from None
+        raise UsageError(f"{what} '{file}' is not UTF-8 text: {error}; save it as UTF-8") from None
     except IsADirectoryError:
-        raise UsageError(f"{what} '{file}' is a folder") from None
+        raise UsageError(f"{what} '{file}' is a folder; give a text file") from None
+    except OSError as error:
+        raise UsageError(f"{what} '{file}' cannot be read: {error.strerror}") from None
 
 
 def find_videos(source: Source, base: Path | None = None) -> list[Video]:
@@ -78,7 +101,10 @@ def find_videos(source: Source, base: Path | None = None) -> list[Video]:
         elif path.suffix.lower() in ANNOTATION_EXTENSIONS:
             videos += _annotation_file(path, base or path.parent)
         else:
-            raise UsageError(f"'{path}' is neither a folder of class folders nor a .csv or .txt annotation file")
+            raise UsageError(
+                f"'{path}' is neither a folder of class folders nor a .csv or .txt annotation file: give one of those, "
+                "of lines 'path label'"
+            )
     return videos
 
 
@@ -113,7 +139,7 @@ def _walk(folder: Path) -> list[Path]:
     """Every video below a folder, links followed, hidden files left out, in one order on every system."""
     files: list[Path] = []
     seen: set[str] = set()  # a link may lead back to where it came from
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:
             folders.clear()
@@ -124,8 +150,18 @@ def _walk(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in VIDEO_EXTENSIONS)
 
 
+def _refuse(error: OSError) -> None:
+    # Passed over, it would be a class without videos, or with some of them.
+    raise UsageError(f"'{error.filename}' cannot be read ({error.strerror}): give yourself the right, or take it away")
+
+
 def _class_folders(folder: Path) -> list[Video]:
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    try:
+        classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        _refuse(error)
+    if {entry.name for entry in classes} & {"train"} and {entry.name for entry in classes} <= _SPLIT_FOLDERS:
+        raise UsageError(f"'{folder}' holds the splits and not the classes: give it as root, or '{folder / 'train'}'")
     if not classes:
         reason = "holds videos but no class folders" if _walk(folder) else "holds neither class folders nor videos"
         raise UsageError(f"'{folder}' {reason}; expected {folder}/<class name>/<video file>")
@@ -157,14 +193,40 @@ def _checked(file: Path, videos: list[Video], base: Path) -> list[Video]:
     """The videos themselves, or a UsageError that names the first that is missing."""
     if not videos:
         raise UsageError(f"annotation file '{file}' lists no video")
-    checked = videos[:: max(len(videos) // _CHECKED_PATHS, 1)]
-    missing = [video for video in checked if not Path(video.path).is_file()]
+    checked = videos
+    folders = {os.path.dirname(video.path) for video in videos}  # noqa: PTH120  # on 100,000 names ten times as quick
+    if len(folders) > _CHECKED_PATHS:
+        checked = videos[:: max(len(videos) // _CHECKED_PATHS, 1)]
+        folders = {os.path.dirname(video.path) for video in checked}  # noqa: PTH120
+    # A folder is listed once: asking for each file takes minutes on a network drive.
+    there = {os.path.join(folder, name) for folder in folders for name in _list(folder)}  # noqa: PTH118
+    unlisted = [video for video in checked if video.path not in there]
+    asked = unlisted[:: max(len(unlisted) // _CHECKED_PATHS, 1)]
+    missing = [video for video in asked if not _is_file(video.path)]
     if missing:
+        first, looked = missing[0], len(checked) if len(asked) == len(unlisted) else len(asked)
+        header = file.suffix.lower() == ".csv" and first.origin.endswith("line 1")
+        hint = "; a first line that names the columns begins with 'path'" if header and len(missing) == 1 else ""
         raise UsageError(
-            f"{missing[0].origin}: no file '{missing[0].path}' ({len(missing)} of {len(checked)} looked for are "
-            f"missing); relative paths refer to '{base}'"
+            f"{first.origin}: no file '{_shortened(Path(first.path))}' ({len(missing)} of {looked} looked for are "
+            f"missing); relative paths refer to '{base}'{hint}"
         )
     return videos
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        # Folders among them are seen when they are read: to ask what each entry is takes as long as opening it.
+        return [name for name in os.listdir(folder or ".") if Path(name).suffix]  # noqa: PTH208  # names, not paths
+    except OSError:
+        return []
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
@@ -199,11 +261,25 @@ def class_names(videos: Sequence[Video]) -> list[str]:
     for video in videos:
         if any(isinstance(label, int) and label < 0 for label in video.labels):
             raise UsageError(f"{video.origin}: label {min(indices)} is out of range; class indices begin at 0")
-    return [str(number) for number in range(max(indices) + 1)]
+    count = max(indices) + 1
+    if count > max(_MOST_UNSEEN, 10 * len(videos)):
+        largest = next(video for video in videos if count - 1 in video.labels)
+        raise UsageError(
+            f"{largest.origin}: label {count - 1} would make {count} classes of {len(videos)} videos; class indices go "
+            "from 0 to the number of classes - 1: mend it, or give classes"
+        )
+    return [str(number) for number in range(count)]
 
 
-def label_indices(videos: Iterable[Video], classes: Sequence[str]) -> list[tuple[int, ...]]:
+def label_indices(
+    videos: Iterable[Video], classes: Sequence[str], origin: str = "the training split"
+) -> list[tuple[int, ...]]:
     """The class indices of each video.
+
+    Args:
+        videos: with their labels.
+        classes: the class list.
+        origin: where that comes from, for messages.
 
     Raises:
         UsageError: a class that the list lacks, or an index out of its range; names the place and the label.
@@ -215,12 +291,16 @@ def label_indices(videos: Iterable[Video], classes: Sequence[str]) -> list[tuple
             return numbers[str(label)]
         if isinstance(label, str):
             raise UsageError(
-                f"{video.origin}: the training split has no class '{label}'{did_you_mean(label, classes)}; "
-                "the class list is made from the training split alone"
+                f"{video.origin}: {origin} has no class '{label}'{did_you_mean(label, classes)}; "
+                + (
+                    "the class list is made from the training split alone: add videos of it there, or take these away"
+                    if origin == "the training split"
+                    else "add it there, or leave classes out to make the list from the training split"
+                )
             )
         if not 0 <= label < len(classes):
             raise UsageError(
-                f"{video.origin}: label {label} is out of range; the {len(classes)} classes of the training split "
+                f"{video.origin}: label {label} is out of range; the {len(classes)} classes of {origin} "
                 f"are numbered 0 to {len(classes) - 1}"
             )
         return label

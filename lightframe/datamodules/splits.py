@@ -39,6 +39,7 @@ class Splits:
         self.val_fraction = val_fraction
         self.seed = seed
         self._classes = list(classes) if classes is not None else None
+        self._origin = "the training split" if classes is None else "the list that classes gives"
         self._videos: dict[str, list[Video]] = {}
 
     def has(self, split: str) -> bool:
@@ -92,7 +93,7 @@ class Splits:
             ]
             reason = ", ".join(only) or "the same names in another order"
             raise UsageError(f"the checkpoint was trained on other classes than the data has: {reason}")
-        self._classes = list(classes)
+        self._classes, self._origin = list(classes), "the checkpoint's class list"
 
     @property
     def multilabel(self) -> bool:
@@ -111,7 +112,7 @@ class Splits:
         videos = self.videos(split)
         if split == "predict":
             return torch.full((len(videos),), -1)
-        indices = sources.label_indices(videos, self.classes)
+        indices = sources.label_indices(videos, self.classes, self._origin)
         if not self.multilabel:
             return torch.tensor([index for (index,) in indices])
         labels = torch.zeros(len(videos), len(self.classes))
@@ -126,7 +127,7 @@ class Splits:
     def _sources(self, split: str) -> list[Path]:
         if self.given.get(split) is not None:
             return sources.as_list(self.given[split])
-        return [root / split for root in self.roots if (sources.require(root, "root") / split).is_dir()]
+        return [root / split for root in self.roots if (sources.require_folder(root, "root") / split).is_dir()]
 
     def _require(self, split: str) -> list[Path]:
         found = self._sources(split)

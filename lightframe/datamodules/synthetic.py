@@ -1,5 +1,6 @@
 """A small world of real video files in which only the motion tells the class."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from rich.progress import track
 from typing_extensions import override
 
+from lightframe.arguments import check_whole
 from lightframe.datamodules.video import AugmentLike, VideoDataModule
 from lightframe.datamodules.written_once import write_once
 from lightframe.errors import UsageError
@@ -150,7 +152,10 @@ class SyntheticVideoDataModule(VideoDataModule):
             classes=list(MOTIONS),
             **kwargs,
         )
-        if train_videos < 1 or eval_videos < 1 or video_frames < 1 or video_size < 16 or video_size % 2:
+        counts = {"train_videos": train_videos, "eval_videos": eval_videos, "video_frames": video_frames}
+        for name, count in {**counts, "video_size": video_size}.items():
+            check_whole(name, count, -math.inf)
+        if min(counts.values()) < 1 or video_size < 16 or video_size % 2:
             raise UsageError(
                 "train_videos, eval_videos and video_frames must be at least 1, video_size an even number from 16 on"
             )

@@ -1,5 +1,6 @@
 """A small world of images with shapes on them, written once in COCO's format."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from PIL import Image
 from rich.progress import track
 from typing_extensions import override
 
+from lightframe.arguments import check_whole
 from lightframe.datamodules.coco_detection import AugmentLike, CocoDetectionDataModule
 from lightframe.datamodules.written_once import write_json, write_once
 from lightframe.errors import UsageError
@@ -152,6 +154,9 @@ class SyntheticCocoDataModule(CocoDetectionDataModule):
         super().__init__(
             **splits, classes=list(SHAPES), augment=augment, batch_size=batch_size, num_workers=num_workers, seed=seed
         )
+        counts = {"train_images": train_images, "eval_images": eval_images, "max_shapes": max_shapes}
+        for name, count in {**counts, "image_size": image_size}.items():
+            check_whole(name, count, -math.inf)
         if min(train_images, eval_images, max_shapes) < 1 or image_size < 32:
             raise UsageError("train_images, eval_images and max_shapes must be at least 1, image_size at least 32")
         self.folder = Path(root)

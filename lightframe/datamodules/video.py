@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
-from lightframe.datamodules import transforms
+from lightframe.datamodules import first_look, transforms
 from lightframe.datamodules.augment import build_augmentations
 from lightframe.datamodules.batch import VideoBatch
 from lightframe.datamodules.clips import ClipSettings, ClipTransform, EvaluationClips, TrainingClips
@@ -28,7 +28,7 @@ from lightframe.datamodules.sources import Source
 from lightframe.datamodules.splits import Splits
 from lightframe.datamodules.video_index import VideoIndex
 from lightframe.errors import UsageError
-from lightframe.gather import gather_objects
+from lightframe.gather import gather_for_checkpoint, gather_objects
 
 if TYPE_CHECKING:
     TransformLike = str | ClipTransform
@@ -188,9 +188,11 @@ class VideoDataModule(LightningDataModule):
                 # Of a fit before this one nothing counts but how many epochs it had; a checkpoint is read later.
                 self._resume, self._sampler = (self.trainer.current_epoch, 0), None
             self._videos()
+            self.augmentations.try_out(self.frames)
             self.dataset("train")
             if self.splits.has("val"):
                 self.dataset("val")
+            self._tell()
         else:
             # Lightning would take the empty list of `val_dataloader` and validate nothing.
             self.dataset({"validate": "val", "test": "test", "predict": "predict"}[stage])
@@ -200,6 +202,15 @@ class VideoDataModule(LightningDataModule):
             rank = self.trainer.global_rank if self.trainer else 0
             for dataset in self._datasets.values():
                 dataset.skipped.file = Path(folder, f"skipped-rank{rank}.csv" if rank else "skipped.csv")
+                if rank == 0:  # all ranks know the same
+                    dataset.skipped.list_known()
+
+    def _tell(self) -> None:
+        train = self.dataset("train")
+        first_look.tell_of_short_videos(train.paths, train.reader, self.clip)
+        if self.splits.has("val"):
+            first_look.tell_of_shared_videos(train.paths, self.dataset("val").paths)
+            first_look.tell_of_absent_classes("val", self.dataset("val").labels, self.classes)
 
     def dataset(self, split: str) -> VideoDataset:
         """The clips of a split; index it by (epoch, index) for random training clips, by index for fixed ones."""
@@ -207,7 +218,7 @@ class VideoDataModule(LightningDataModule):
             index = VideoIndex.load(self.index) if self.index else VideoIndex.find(self.splits.folders(split))
             paths = [video.path for video in self.splits.videos(split)]
             strict = self.on_error == "raise"
-            paths, labels = without_broken(split, paths, self.splits.labels(split), index, strict)
+            paths, labels, broken = without_broken(split, paths, self.splits.labels(split), index, strict)
             # Views multiply the cost of evaluation: they are for the final test, not for the curve during training.
             views = self.views if split in ("test", "predict") else (1, 1)
             flips = self.augmentations.flip is not None and self.train_transform is None and split == "train"
@@ -218,7 +229,7 @@ class VideoDataModule(LightningDataModule):
                 EvaluationClips(self.clip, views, self.eval_transform),
                 VideoReader(self.decoder, self.device, index),
                 self.augmentations.mirrored_labels(labels, self.classes) if flips else None,
-                SkippedVideos(split, len(paths), error_limit(split, len(paths), strict, self.max_errors)),
+                SkippedVideos(split, len(paths), error_limit(split, len(paths), strict, self.max_errors), broken),
                 # What a transform draws from torch's generator is seeded for one clip at a time.
                 self.threads if self.train_transform is None else 1,
             )
@@ -227,6 +238,11 @@ class VideoDataModule(LightningDataModule):
     @override
     def train_dataloader(self) -> VideoLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if (count := len(self.dataset("train"))) < world_size:
+            raise UsageError(
+                f"{world_size} devices cannot share {count} training video{'s' if count > 1 else ''}: give "
+                f"--trainer.devices {count} or fewer, or more videos"
+            )
         begin = self._position()
         sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *begin, length=self.epoch_length)
         self._sampler = sampler
@@ -249,6 +265,13 @@ class VideoDataModule(LightningDataModule):
     @override
     def predict_dataloader(self) -> VideoLoader:
         return self._loader("predict", self._videos_in_views())
+
+    @override
+    def on_exception(self, exception: BaseException) -> None:
+        # After an error in validation Lightning ends the workers of validation; those of training would stay until
+        # somebody lets go of the trainer, in a notebook for ever.
+        if self.trainer:
+            self.trainer.fit_loop.teardown()
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -300,16 +323,22 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """The classes, and the epoch and how many of its samples all processes together have been trained on."""
+        """The classes, the epoch, how many of its samples all processes were trained on, and what could not be read."""
         classes = self.classes if self.splits.knows_classes else None
         epoch, done = self._position()
-        return {"classes": classes, "epoch": epoch, "done": done}
+        own = {split: data.skipped.state(data.paths) for split, data in self._datasets.items()}
+        everyone = gather_for_checkpoint(self.trainer, own)
+        skipped = {split: dict(ChainMap(*(one.get(split, {}) for one in everyone))) for split in own}
+        return {"classes": classes, "epoch": epoch, "done": done, "skipped": skipped}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["classes"] is not None:
             self.splits.restore_classes(state_dict["classes"])
         self._resume = (state_dict["epoch"], state_dict["done"])
+        for split, skipped in state_dict["skipped"].items():
+            if split in self._datasets:
+                self._datasets[split].skipped.restore(skipped, self._datasets[split].paths)
         # Lightning looks for the place in an epoch in the loader alone.
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
@@ -330,7 +359,9 @@ class VideoDataModule(LightningDataModule):
     # Videos that cannot be read
 
     def count_skipped(self) -> int:
-        """How many videos could not be read so far, over all splits and processes. All processes must call it.
+        """How many videos could not be read so far, over all splits and processes, those that a scan found included.
+
+        All processes must call it.
 
         Raises:
             VideoError: too many.
@@ -339,7 +370,7 @@ class VideoDataModule(LightningDataModule):
         for _, dataset in sorted(self._datasets.items()):
             reasons = dict(ChainMap(*gather_objects(dataset.skipped.reasons)))
             dataset.skipped.check(reasons)
-            total += len(reasons)
+            total += len(reasons) + len(dataset.skipped.known)
         return total
 
     # Loaders

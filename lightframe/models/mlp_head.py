@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from lightframe.arguments import check_whole
 from lightframe.models.registry import MODELS
 
 
@@ -30,6 +31,8 @@ class MLPHead(nn.Module):
         self, in_features: int, num_classes: int, hidden: Sequence[int] = (512,), dropout: float = 0.0
     ) -> None:
         super().__init__()
+        for count in (in_features, *hidden):
+            check_whole("net 'mlp_head': in_features and hidden", count, 1)
         layers: list[nn.Module] = []
         for inputs, outputs in zip((in_features, *hidden), hidden, strict=False):  # the last width is the classifier's
             layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]

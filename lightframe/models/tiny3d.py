@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from lightframe.arguments import check_whole
 from lightframe.models.conv_bn_relu import conv_bn_relu
 from lightframe.models.registry import MODELS
 
@@ -27,6 +28,7 @@ class Tiny3D(nn.Module):
 
     def __init__(self, num_classes: int, width: int = 16, dropout: float = 0.0) -> None:
         super().__init__()
+        check_whole("net 'tiny3d': width", width, 1)
         self.features = nn.Sequential(
             conv_bn_relu(3, 2 * width, (3, 5, 5), (1, 4, 4)),
             conv_bn_relu(2 * width, 2 * width, (3, 3, 3), (1, 2, 2)),

@@ -143,7 +143,7 @@ def test_training_goes_on_with_the_next_video(
         kind = wrong[paths.index(row["path"])]
         assert row["split"] == "train"
         assert (NEVER | AT_TIMES)[kind] in row["reason"]
-        assert line == f"train video left out: {row['reason']}"
+        assert line == f"train video left out: {row['path']}: {row['reason']}"
 
 
 def test_they_are_counted(make: Callable[..., Path], tmp_path: Path) -> None:
@@ -294,7 +294,9 @@ def test_one_line_on_the_command_line(make: Callable[..., Path], refused: Callab
     small = ["--data.frames=2", "--data.size=16", "--data.batch_size=2", f"--data.num_workers={workers}"]
     common = [*small, "--data.root=videos", "--model.net=tiny3d", "--model.loss=ce", "--model.num_classes=2"]
     said = refused("fit", *common, "--data.on_error=raise", "--trainer.max_epochs=1")
-    assert said.endswith(".mp4: Invalid data found when processing input")
+    assert said.endswith(
+        ".mp4: Invalid data found when processing input: repair or remove it, or give on_error=skip to go on without it"
+    )
     said = refused("fit", *common, "--data.max_errors=1", "--trainer.max_epochs=1")
     assert "2 of the 4 train videos cannot be read, more than max_errors=1" in said
     said = refused("predict", *common, "--data.predict=videos/test")

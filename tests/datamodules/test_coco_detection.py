@@ -412,10 +412,19 @@ def test_a_damaged_image_is_named(root: Path, workers: int) -> None:
     gc.collect()
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"num_workers": -1}])
-def test_settings(settings: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="batch_size must be at least 1, and num_workers not negative"):
-        CocoDetectionDataModule(**settings)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 1.5}, r"batch_size must be a whole number, got 1\.5"),
+        ({"num_workers": -1}, "num_workers must not be negative"),
+        ({"seed": "a"}, "seed must be a whole number"),
+        ({"train": 3}, r"train: give paths, \[annotations\.json, images\], not 3"),
+    ],
+)
+def test_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CocoDetectionDataModule(**settings).setup("fit")
 
 
 # With a detector

@@ -158,3 +158,13 @@ def test_bad_videos_are_counted_over_all_processes(root: Path, tmp_path: Path) -
     # The launcher gives the process's error as text.
     with pytest.raises(Exception, match="VideoError: 2 of the 11 train videos cannot be read, more than max_errors=1"):
         fit(max_errors=1)
+
+
+def test_fewer_videos_than_processes(root: Path, tmp_path: Path) -> None:
+    """Also from the command line in one line: both refuse with the same words."""
+    (tmp_path / "told").mkdir()
+    listed = tmp_path / "one.csv"
+    listed.write_text("videos/train/a/0.mkv,a\n")
+    data = VideoDataModule(root=str(tmp_path), train=str(listed), **SMALL)
+    with pytest.raises(Exception, match="2 devices cannot share 1 training video: give"):
+        two().fit(Telling(tmp_path / "told"), datamodule=data)

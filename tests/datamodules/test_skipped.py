@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,8 +28,25 @@ def test_each_video_is_said_listed_and_counted_once(tmp_path, caplog):
     with skipped.file.open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["split", "path", "reason"],
-            *(["train", f"{index}.mp4", f"{index}.mp4: cannot be read"] for index in (3, 7, 1)),
+            *(["train", f"{index}.mp4", "cannot be read"] for index in (3, 7, 1)),
         ]
+
+
+def test_a_run_that_goes_on_counts_those_that_are_as_they_were(tmp_path):
+    paths = [str(tmp_path / f"{name}.mp4") for name in ("same", "mended", "gone", "fine")]
+    for path in (*paths[:2], paths[3]):
+        Path(path).touch()
+    before = SkippedVideos("train", total=20, limit=2)
+    before.restore({}, paths)
+    before._reasons = {0: "damaged", 1: "damaged", 2: "there is no file"}
+    state = before.state(paths)
+    Path(paths[1]).write_text("a video")
+    after = SkippedVideos("train", total=20, limit=2)
+    after.file = tmp_path / "skipped.csv"
+    order = [paths[3], paths[2], paths[0], paths[1]]
+    after.restore(state, order)
+    assert after.reasons == {1: "there is no file", 2: "damaged"}
+    assert len(after.file.read_text().splitlines()) == 3
 
 
 def test_splits_share_a_list(tmp_path):
@@ -43,7 +61,7 @@ def test_names_that_are_not_utf8(tmp_path):
     skipped = SkippedVideos("val", total=20, limit=5)
     skipped.file = tmp_path / "skipped.csv"
     skipped.record([Skipped(0, "caf\udce9.mp4", "caf\udce9.mp4: damaged")])
-    assert b"val,caf\xe9.mp4,caf\xe9.mp4: damaged" in skipped.file.read_bytes()
+    assert b"val,caf\xe9.mp4,damaged" in skipped.file.read_bytes()
 
 
 def test_the_limit_is_what_may_fail():
@@ -64,7 +82,7 @@ def test_no_limit_but_at_all_of_them():
 
 
 def test_a_limit_of_nothing_is_the_first_reason():
-    with pytest.raises(VideoError, match=r"^4\.mp4: cannot be read$"):
+    with pytest.raises(VideoError, match=r"^4\.mp4: cannot be read: repair or remove it"):
         SkippedVideos("train", total=20, limit=0).record([bad(4), bad(5)])
 
 
@@ -103,14 +121,25 @@ class Index:
 def test_known_bad_videos_are_left_out(caplog):
     paths = ["a.mp4", "bad1.mp4", "b.mp4", "bad2.mp4"]
     labels = torch.tensor([3, 1, 2, 0])
-    kept, their_labels = without_broken("val", paths, labels, Index(), strict=False)
+    kept, their_labels, broken = without_broken("val", paths, labels, Index(), strict=False)
     assert (kept, their_labels.tolist()) == (["a.mp4", "b.mp4"], [3, 2])
+    assert [(one.path, one.reason) for one in broken] == [("bad1.mp4", "damaged"), ("bad2.mp4", "damaged")]
     (record,) = caplog.records
     assert record.getMessage().startswith("2 of the 4 val videos are broken, as lightframe scan found (bad1.mp4: dam")
-    _, rows = without_broken("val", paths, torch.eye(4), Index(), strict=False)
+    _, rows, _ = without_broken("val", paths, torch.eye(4), Index(), strict=False)
     assert torch.equal(rows, torch.eye(4)[[0, 2]])
     assert without_broken("val", ["a.mp4"], labels[:1], Index(), strict=True)[0] == ["a.mp4"]
     with pytest.raises(UsageError, match=r"2 of the 4 val videos are broken, .*bad1\.mp4: damaged\): repair or remove"):
         without_broken("val", paths, labels, Index(), strict=True)
     with pytest.raises(UsageError, match="1 of the 1 val videos are broken"):
         without_broken("val", ["bad.mp4"], labels[:1], Index(), strict=False)
+
+
+def test_known_bad_videos_are_listed_once_and_are_no_error(tmp_path):
+    skipped = SkippedVideos("train", total=2, limit=0, known=[Skipped(3, "bad.mp4", "damaged")])
+    skipped.file = tmp_path / "skipped.csv"
+    skipped.list_known()
+    skipped.list_known()
+    with pytest.raises(VideoError, match=r"0\.mp4: cannot be read: repair or remove it, or give on_error=skip"):
+        skipped.record([bad(0)])
+    assert skipped.file.read_text().splitlines() == ["split,path,reason", "train,bad.mp4,damaged"]

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,47 @@ def test_a_link_that_leads_back_is_not_followed_again(touch):
     base = touch("run/1.mp4")
     (base / "run" / "again").symlink_to(base / "run", target_is_directory=True)
     assert summary(find_videos(base), base) == [("run/1.mp4", "run")]
+
+
+def test_all_files_of_a_list_are_looked_for_with_one_look_at_each_folder(annotation, monkeypatch, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(2500):
+        (folder / f"{number}.mp4").touch()
+    (folder / "1234.mp4").unlink()
+    asked = []
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path) or is_file(path))
+    file = annotation("".join(f"{folder}/{number}.mp4 run\n" for number in range(2500)))
+    with pytest.raises(UsageError, match=r"line 1235: no file .*1234\.mp4' \(1 of 2500 looked for are missing\)"):
+        find_videos(file)
+    assert len(asked) <= 2
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    """Passed over, it would be a class of which videos are missing."""
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    (tmp_path / "run" / "0.mp4").touch()
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(UsageError, match=r"run/deep' cannot be read \(Permission denied\): give yourself the right"):
+        find_videos(tmp_path)
+
+
+def test_indices_may_leave_classes_out_but_not_most(annotation, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    assert len(class_names(find_videos(annotation(f"{tmp_path}/a.mp4 999\n")))) == 1000
+    with pytest.raises(UsageError, match=r"line 1: label 1000 would make 1001 classes of 1 videos"):
+        class_names(find_videos(annotation(f"{tmp_path}/a.mp4 1000\n")))
+
+
+@pytest.mark.parametrize("source", [3, "", ["a", None]])
+def test_what_is_no_path(source):
+    with pytest.raises(UsageError, match="give a path, or a list of paths, to the videos, not"):
+        find_videos(source)

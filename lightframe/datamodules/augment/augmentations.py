@@ -10,7 +10,8 @@ from torch import Tensor
 from lightframe.datamodules.augment.batch_mixing import Mixer, mix_batch
 from lightframe.datamodules.augment.flip import Flip, mirror_labels
 from lightframe.datamodules.augment.geometry import CentreSquare, Crop
-from lightframe.datamodules.augment.pixels import PixelTransform, augment_pixels
+from lightframe.datamodules.augment.pixels import PixelTransform, augment_pixels, try_out
+from lightframe.datamodules.augment.registry import AUGMENTATIONS
 from lightframe.datamodules.augment.seeding import batch_seed, clip_seed
 from lightframe.datamodules.augment.spec import FORMS, read_spec
 from lightframe.datamodules.decoding import Box
@@ -60,6 +61,11 @@ class Augmentations:
             UnknownNameError: the flip's `label_map` names what is no class.
         """
         return labels if self.flip is None else mirror_labels(labels, self.flip.label_permutation(classes))
+
+    def try_out(self, frames: int) -> None:
+        """Raise a UsageError where a transform of torchvision cannot be applied to clips of so many frames."""
+        foreign = [(name, one) for name, one in self.pixels if name.lower() not in AUGMENTATIONS.names()]
+        try_out(foreign, frames, self.size)
 
     @property
     def mixes(self) -> bool:

@@ -15,6 +15,7 @@ from lightframe.datamodules.augment.arguments import check_count, check_interval
 from lightframe.datamodules.augment.registry import AUGMENTATIONS
 from lightframe.datamodules.augment.seeding import seeded_torch
 from lightframe.errors import UsageError
+from lightframe.library_errors import explained, shown
 
 PixelTransform = Callable[[Tensor], Tensor]
 Amount = float | Sequence[float]
@@ -122,9 +123,21 @@ def augment_pixels(video: Tensor, transforms: Sequence[tuple[str, PixelTransform
         frames = clip.transpose(0, 1)  # a view: on frames with the channels last torchvision is at its fastest
         with seeded_torch(seed, video.device):
             for name, transform in transforms:
-                frames = _checked(name, transform(tv_tensors.Video(frames)), frames)
+                with explained(lambda: f"augmentation '{name}' cannot take a clip, {shown(frames)}"):  # noqa: B023
+                    changed_frames = transform(tv_tensors.Video(frames))
+                frames = _checked(name, changed_frames, frames)
         into.copy_(frames.transpose(0, 1))
     return changed
+
+
+def try_out(transforms: Sequence[tuple[str, PixelTransform]], frames: int, size: int) -> None:
+    """Raise what `augment_pixels` would for transforms of torchvision that do not go with clips of this size.
+
+    A user's own are not tried: they may need the device, or count their calls.
+    """
+    known = [(name, one) for name, one in transforms if type(one).__module__.startswith("torchvision.")]
+    if known:
+        augment_pixels(torch.zeros((1, 3, frames, size, size), dtype=torch.uint8), known, [0])
 
 
 def _checked(name: str, result: Any, given: Tensor) -> Tensor:

@@ -1,17 +1,19 @@
 """The one door to pixels: frames of a file as tensors, by the decoder that suits."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
 
+from lightframe.arguments import check_choice
 from lightframe.datamodules.decoding.errors import VideoError
 from lightframe.datamodules.decoding.info import VideoInfo, probe
 from lightframe.datamodules.decoding.pyav_reading import read_with_pyav
 from lightframe.datamodules.decoding.request import Box, ClipRequest
 from lightframe.datamodules.decoding.torchcodec_reading import check_torchcodec, read_with_torchcodec, why_not
-from lightframe.errors import UsageError, did_you_mean
+from lightframe.errors import UsageError
 
 DECODERS = ("auto", "pyav", "torchcodec")
 
@@ -121,10 +123,9 @@ def torchcodec_is_faster(requests: Sequence[ClipRequest], info: VideoInfo) -> bo
 
 def check_decoder(decoder: str, device: str = "cpu") -> None:
     """Raise a UsageError unless there is such a decoder here."""
-    if decoder not in DECODERS:
-        raise UsageError(
-            f"decoder must be one of {', '.join(DECODERS)}, got '{decoder}'{did_you_mean(decoder, DECODERS)}"
-        )
+    check_choice("decoder", decoder, DECODERS)
+    if not isinstance(device, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UsageError(f"device must be cpu, or cuda to decode on the GPU, got {device!r}")
     if decoder == "torchcodec":
         check_torchcodec(device)
     elif device != "cpu":
