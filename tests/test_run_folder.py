@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightframe import UsageError, new_run_folder, run_folder
-from lightframe.run_folder import NAMES, release_run_folder
+from lightframe.run_folder import NAMES, keep_run_folder, release_run_folder
 
 
 @pytest.fixture(autouse=True)
@@ -92,13 +92,42 @@ def test_only_an_empty_folder_is_given_back(tmp_path: Path) -> None:
     (used / "config.yaml").touch()
     (used / "environment.txt").touch()
     (used / "csv").mkdir()
+    (used / "csv" / "metrics.csv").touch()
     release_run_folder()
-    assert used.exists()
+    assert (used / "csv" / "metrics.csv").exists()
+    assert (used / "config.yaml").exists()
     begun = new_run_folder(tmp_path)
     (begun / "config.yaml").touch()
     (begun / "environment.txt").touch()
+    (begun / "events.out.tfevents.1.host").touch()  # the loggers' first files, without a value
+    (begun / "csv").mkdir()
+    (begun / "csv" / "hparams.yaml").touch()
     release_run_folder()
     assert not begun.exists()
+
+
+def test_folders_that_were_made_for_it_go_with_it(tmp_path: Path) -> None:
+    new_run_folder(tmp_path / "a" / "b")
+    release_run_folder()
+    assert not list(tmp_path.iterdir())
+    new_run_folder(tmp_path / "a" / "b")
+    (tmp_path / "a" / "other").touch()
+    release_run_folder()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["other"]
+
+
+def test_what_is_worth_keeping_is_kept(tmp_path: Path) -> None:
+    folder = new_run_folder(tmp_path)
+    keep_run_folder()
+    release_run_folder()
+    assert folder.exists()
+
+
+def test_another_process_of_the_run_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new_run_folder(tmp_path)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    release_run_folder()
+    assert folder.exists()
 
 
 def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Callback,
+    Checkpoint,
     LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
@@ -19,19 +20,36 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
+from torch.multiprocessing import ProcessExitedException
 from typing_extensions import override
 
-from lightframe.callbacks import DetectionWriter, EnvironmentReport, EvalTotal, PredictionWriter, StepTimer
-from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path, read_checkpoint
+from lightframe.callbacks import (
+    Checkpointer,
+    DetectionWriter,
+    EnvironmentReport,
+    EvalTotal,
+    LastCheckpoint,
+    PredictionWriter,
+    StepTimer,
+)
+from lightframe.cli.checkpoint import checkpoint_defaults, find_ckpt_path, read_local
+from lightframe.cli.config_files import check_words
+from lightframe.cli.failures import mendable, original
+from lightframe.cli.last_checkpoint import name_last, release_last
+from lightframe.cli.monitors import check_monitors
 from lightframe.cli.nested import chosen_class, merge_nested
-from lightframe.cli.parser import Parser, default_of, parameters, refuse
+from lightframe.cli.parser import Parser, refuse
+from lightframe.cli.ranks import FurtherProcesses, end_with_first, wait_for_cause
+from lightframe.cli.resume import check_fits, check_resumable, ended
+from lightframe.cli.signatures import default_of, parameters
 from lightframe.cli.tools import print_tools, run_tool
-from lightframe.datamodules import CocoDetectionDataModule, VideoDataModule, VideoError
+from lightframe.cli.trainer_arguments import check_seed, check_trainer
+from lightframe.datamodules import CocoDetectionDataModule, VideoDataModule
 from lightframe.errors import UsageError
 from lightframe.models import Detector
 from lightframe.module import LightFrameModule, class_path
 from lightframe.registry import import_path
-from lightframe.run_folder import new_run_folder, release_run_folder
+from lightframe.run_folder import keep_run_folder, new_run_folder, release_run_folder
 from lightframe.version import __version__
 
 
@@ -53,13 +71,17 @@ class LightFrameCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         words = list(sys.argv[1:] if args is None else args)
+        check_words(words)
         self.from_checkpoint: dict[str, dict[str, Any]] = {}
-        path = find_ckpt_path(words)
+        self.resumed: dict[str, Any] = {}
+        words = name_last(words)
+        self.ckpt_path = path = find_ckpt_path(words)
         # A training says itself what it trains: from a checkpoint, an option that was taken out would come back.
         if path and words and words[0] in ("validate", "test", "predict"):
             self.from_checkpoint = checkpoint_defaults(path, words)
         elif path:
-            read_checkpoint(path)
+            self.resumed = read_local(path, resumable=True)
+            check_resumable(self.resumed, path)
         self.described = {
             "model": self._chosen_class(words, "model", LightFrameModule),
             "data": self._chosen_class(words, "data", VideoDataModule, LightningDataModule),
@@ -72,20 +94,31 @@ class LightFrameCLI(LightningCLI):
         augment = default_of(self.described["data"], "augment")
         self.words = merge_nested(words, {"data.augment": augment, **remembered})
         self.run_folder: Path | None = None
-        super().__init__(
-            model_class=LightFrameModule,
-            datamodule_class=LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            parser_class=Parser,
-            parser_kwargs={"description": "Train, evaluate and benchmark video models.", "version": __version__},
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            # The adapter keeps its own hyperparameters, plain ones, from the command line as from Python.
-            load_from_checkpoint_support=False,
-        )
+        self.further: FurtherProcesses | None = None
+        try:
+            super().__init__(
+                model_class=LightFrameModule,
+                datamodule_class=LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                parser_class=Parser,
+                parser_kwargs={"description": "Train, evaluate and benchmark video models.", "version": __version__},
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                # The adapter keeps its own hyperparameters, plain ones, from the command line as from Python.
+                load_from_checkpoint_support=False,
+            )
+        except Exception as error:
+            wait_for_cause(error)
+            raise
+        finally:
+            if self.further is not None:
+                self.further.stop()
+            # A run that is refused before its first step leaves nothing behind, any other what it has logged.
+            if self.further is not None and self.further.may_have_begun:
+                keep_run_folder()
 
     @override
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -129,7 +162,11 @@ class LightFrameCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         assert isinstance(parser, Parser)
         parser.commands = self._subcommand_parsers  # type: ignore[assignment]
+        parser.evaluates = self.words[0] in ("validate", "test", "predict")
         self.config = parser.parse_args(self.words)
+        settings = self.config[self.config.subcommand]
+        check_seed(settings.seed_everything)
+        check_trainer(settings.trainer, self.config.subcommand)
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -148,12 +185,32 @@ class LightFrameCLI(LightningCLI):
         arguments = staged[self.subcommand].model.init_args
         if "num_classes" in arguments and arguments.num_classes is None and hasattr(type(data), "num_classes"):
             arguments.num_classes = data.num_classes
+        if self.ckpt_path and "init_from" in arguments:
+            arguments.init_from = None  # the checkpoint has weights of its own, and that file may be gone
         self.config_init = self.parser.instantiate(staged)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         if self.subcommand == "fit" and isinstance(self.model, LightFrameModule):
             self.model.check_classes(self.datamodule)
+        if self.resumed:
+            self._check_resumed()
         self.trainer = self.instantiate_trainer()
+        self.further = FurtherProcesses(self.trainer)
+        if self.subcommand == "fit":
+            validates = _validates(self.datamodule) and self.trainer.limit_val_batches != 0
+            check_monitors(self.trainer.callbacks, self.model, validates)  # type: ignore[attr-defined]
+        self.further.watch()
+
+    def _check_resumed(self) -> None:
+        """Refuse what the training cannot go on from; leave where there is nothing left to train."""
+        assert self.ckpt_path is not None
+        settings = self._get(self.config_init, "trainer")
+        check_fits(self.resumed, self.model, self.ckpt_path)
+        reason = ended(self.resumed, settings.max_epochs, settings.max_steps)
+        if reason and not settings.fast_dev_run:
+            print(f"lightframe: the training of '{self.ckpt_path}' had come to its end, {reason}", file=sys.stderr)
+            sys.exit(0)
+        self.resumed = {}  # its file is not to be held open
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -170,7 +227,7 @@ class LightFrameCLI(LightningCLI):
         }
         if self.subcommand != "fit" and settings.enable_checkpointing is None:
             # Evaluation saves nothing, so it does not miss the callbacks that the training had either.
-            if not any(isinstance(one, ModelCheckpoint) for one in given):
+            if not any(isinstance(one, Checkpoint) for one in given):
                 defaults["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
         # A resumed run has a folder of its own too, and keeps the best of what it saves there.
@@ -185,15 +242,19 @@ class LightFrameCLI(LightningCLI):
     def _callbacks(self, given: Sequence[Callback], settings: Namespace, logs: bool) -> list[Callback]:
         """The callbacks of every run, but for those of a kind that the user gave."""
         fits = self.subcommand == "fit"
+        saves = fits and settings.enable_checkpointing is not False
+        monitor = self._monitor(given) if saves else None
         wanted: list[tuple[bool, type, Any]] = [
             (settings.enable_progress_bar is not False, ProgressBar, RichProgressBar),
-            (fits and settings.enable_checkpointing is not False, ModelCheckpoint, lambda: self._checkpoint(given)),
+            (monitor is not None, ModelCheckpoint, lambda: Checkpointer(monitor)),
             (fits and logs, LearningRateMonitor, lambda: LearningRateMonitor(logging_interval="step")),
             (fits, StepTimer, StepTimer),
             (fits, EnvironmentReport, EnvironmentReport),
             (self.subcommand == "predict" and not self._detects, PredictionWriter, PredictionWriter),
             (self.subcommand == "predict" and self._detects, DetectionWriter, DetectionWriter),
             (self.subcommand != "predict" and self._detects, EvalTotal, lambda: EvalTotal("coco_map")),
+            # Behind the one above: what it saves knows what that has saved.
+            (saves, LastCheckpoint, LastCheckpoint),
         ]
         return [make() for wants, kind, make in wanted if wants and not any(isinstance(one, kind) for one in given)]
 
@@ -204,23 +265,19 @@ class LightFrameCLI(LightningCLI):
             getattr(self.model, "net", None), Detector
         )
 
-    def _checkpoint(self, given: Sequence[Callback]) -> ModelCheckpoint:
-        """Keeps the best, by the first metric or else the loss of the validation split, and the last.
+    def _monitor(self, given: Sequence[Callback]) -> str | None:
+        """By what the best checkpoint is told: the first metric or else the loss of the validation split.
 
         A net that computes its own loss may do so in training alone, and gives none of the validation split.
         """
-        common: dict[str, Any] = {"save_last": True, "auto_insert_metric_name": False}
-        computes_loss = isinstance(self.model, LightFrameModule) and not self.model._net_computes_loss
-        if self._detects and _validates(self.datamodule) and not any(isinstance(one, EvalTotal) for one in given):
-            name, mode = "AP", "max"
-        elif computes_loss and _validates(self.datamodule):
-            names = self.model.epoch_values["val"].scores() if self.model.losses is not None else []
-            name, mode = (names[0], "max") if names else ("loss", "min")
-        else:
-            return ModelCheckpoint(filename="epoch={epoch:03d}-step={step}", **common)
-        # Slashes in a name would make folders, so the metric's is written out.
-        filename = f"best-epoch={{epoch:03d}}-{name}={{val/{name}:.4f}}"
-        return ModelCheckpoint(monitor=f"val/{name}", mode=mode, filename=filename, **common)
+        if not _validates(self.datamodule):
+            return None
+        if self._detects and not any(isinstance(one, EvalTotal) for one in given):
+            return "val/AP"
+        if not isinstance(self.model, LightFrameModule) or self.model._net_computes_loss:
+            return None
+        names = self.model.epoch_values["val"].scores() if self.model.losses is not None else []
+        return f"val/{names[0]}" if names else "val/loss"
 
     def before_predict(self) -> None:
         self.config_init.predict["return_predictions"] = False  # they are written, not kept
@@ -231,13 +288,13 @@ class LightFrameCLI(LightningCLI):
             return
         lines = {"Run folder": str(self.run_folder)}
         checkpoint = self.trainer.checkpoint_callback
-        if isinstance(checkpoint, ModelCheckpoint):
-            if checkpoint.best_model_path:
-                score = checkpoint.best_model_score
-                shown = f" ({checkpoint.monitor} {score:.4f})" if score is not None else ""
-                lines["Best checkpoint"] = _relative(checkpoint.best_model_path) + shown
-            if checkpoint.last_model_path:
-                lines["Last checkpoint"] = _relative(checkpoint.last_model_path)
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
+            score = checkpoint.best_model_score
+            shown = f" ({checkpoint.monitor} {score:.4f})" if score is not None else ""
+            lines["Best checkpoint"] = _relative(checkpoint.best_model_path) + shown
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, LastCheckpoint) and callback.path is not None and callback.path.exists():
+                lines["Last checkpoint"] = _relative(str(callback.path))
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
             lines["TensorBoard"] = f"tensorboard --logdir {self.run_folder}"
         self._say(lines)
@@ -275,26 +332,26 @@ def main(args: Sequence[str] | None = None) -> None:
     # Lightning 2.6 asks torch 2.15's tree specs in a way that is going away: nothing that a user could mend.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     words = list(sys.argv[1:] if args is None else args)
+    end_with_first()
     try:
         if not run_tool(words):
             LightFrameCLI(words)
-    except (ValueError, RuntimeError) as error:
-        cause = _mendable(error)
-        if cause is None:
+    except (KeyboardInterrupt, SystemExit) as left:
+        # Lightning shuts down in order after Ctrl-C, and leaves with exit code 1.
+        if isinstance(left, SystemExit) and (left.code != 1 or not isinstance(left.__context__, KeyboardInterrupt)):
             raise
+        print("lightframe: stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if isinstance(error, ProcessExitedException) and error.exit_code > 128:
+            sys.exit(error.exit_code)  # of a rank that was forked, and that has saved and left after a signal
+        cause = mendable(error)
+        if cause is None:
+            if (first := original(error)) is error:
+                raise
+            raise first from None
         release_run_folder()
         refuse(cause)
     finally:
+        release_last()
         print_tools(words)
-
-
-def _mendable(error: BaseException) -> Exception | None:
-    """What the user can mend among an error and its causes."""
-    # jsonargparse wraps what a constructor raises in an error of its own.
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, UsageError | VideoError):
-        cause = cause.__cause__
-    if cause is None and str(error).startswith("Error(s) in loading state_dict"):
-        first = str(error).splitlines()[1].strip()[:200]
-        return UsageError(f"the weights of the checkpoint are those of another net than --model.net makes: {first}")
-    return cause

@@ -12,9 +12,19 @@ import yaml
 from jsonargparse import get_loader
 
 from lightframe.errors import UsageError
+from lightframe.losses import LOSSES
+from lightframe.registry import accepts
 
 # The arguments of the adapter and the data module that hold a name or plain dicts of any depth.
-FREE_FORM = ("model.net", "model.loss", "model.optimizer_args", "model.scheduler_args", "model.metrics", "data.augment")
+FREE_FORM = (
+    "model.net",
+    "model.loss",
+    "model.optimizer_args",
+    "model.scheduler_args",
+    "model.metrics",
+    "model.init_from",
+    "data.augment",
+)
 # Those that are dicts of a name to its arguments; of the others a bare name becomes {"name": ...}.
 _BY_NAME = ("model.loss", "data.augment")
 
@@ -83,7 +93,8 @@ def chosen_class(args: Sequence[str], key: str) -> str | None:
             found = named if isinstance(named, str) else found
         elif flag in (f"--{key}", f"--{key}.class_path"):
             typed = parse_value(value)
-            found = typed.get("class_path", found) if isinstance(typed, dict) else typed
+            named = typed.get("class_path", found) if isinstance(typed, dict) else typed
+            found = named if named is None or isinstance(named, str) else value
     return found
 
 
@@ -135,7 +146,7 @@ def _set(value: Any, keys: list[str], item: Any, where: str) -> dict[str, Any]:
     """`value` as a dict with `item` at the end of `keys`; a bare name becomes {"name": ...}."""
     if isinstance(value, str):
         # A bare loss is a dict of one: the arguments that follow name theirs.
-        value = {value: None} if where in _BY_NAME else {"name": value}
+        value = {value: None} if where in _BY_NAME else {"path" if where == "model.init_from" else "name": value}
     if where == "data.augment" and isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         value = dict.fromkeys(value)
     if value is not None and not isinstance(value, Mapping):
@@ -143,6 +154,8 @@ def _set(value: Any, keys: list[str], item: Any, where: str) -> dict[str, Any]:
             raise UsageError(f"--{where}.{'.'.join(keys)} cannot be set: {where} is {value!r}")
         value = {"weight": value}  # `ce: 1.0`, and then `ce.label_smoothing`
     held = dict(value or {})
+    if where == "model.loss":
+        _check_loss(list(held), keys)
     inner = held.get("init_args")
     if "class_path" in held and keys[0] not in ("class_path", "init_args"):
         held["init_args"] = _set(inner, keys, item, where)
@@ -151,6 +164,16 @@ def _set(value: Any, keys: list[str], item: Any, where: str) -> dict[str, Any]:
     else:
         held[keys[0]] = _set(held.get(keys[0]), keys[1:], item, f"{where}.{keys[0]}")
     return held
+
+
+def _check_loss(losses: list[str], keys: list[str]) -> None:
+    """Raise a UsageError where an argument of a loss stands in the place of a loss."""
+    name = keys[0]
+    if name.lower() in LOSSES or "." in name or name in ("class_path", "init_args", "name"):
+        return
+    for loss in losses:
+        if loss.lower() in LOSSES and accepts(LOSSES[loss], name):
+            raise UsageError(f"--model.loss.{name}: say of which loss, --model.loss.{loss}.{name}")
 
 
 def _without(args: list[str], names: set[str]) -> list[str]:

@@ -1,16 +1,15 @@
 """A parser whose errors are one line and whose help can be read."""
 
-import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
+from lightframe.cli.explain import explain
 from lightframe.errors import did_you_mean
-from lightframe.registry import import_path
 
 _USAGE = """lightframe {command} [--config FILE.yaml] [--model.NAME VALUE] [--data.NAME VALUE] [--trainer.NAME VALUE]
 
@@ -30,37 +29,29 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, **kwargs)
         self.described: dict[str, type] = {}
         self.commands: Mapping[str, Parser] = {}
+        self.evaluates = False  # what is trained, so that a checkpoint names its net
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:  # a parser that jsonargparse made for a class: the outer one has the last word
             super().error(message, ex)
         command = self.prog.split()[-1] if self.prog.split()[1:] else ""
-        print(f"lightframe{' ' + command if command else ''}: error: {self._explain(message)}", file=sys.stderr)
+        try:
+            explained = self._explain(message)
+        except Exception as error:  # from the user's own file, whose traceback is of more use without jsonargparse's
+            raise error from None
+        if self.evaluates and explained.endswith("--model.net"):
+            explained += ", or the checkpoint of a trained net with --ckpt_path"
+        print(f"lightframe{' ' + command if command else ''}: error: {explained}", file=sys.stderr)
         sys.exit(2)
 
     def _explain(self, message: str) -> str:
         message = str(message)
         if (command := re.search(r"Subcommand '(\w+)'", message)) and command[1] in self.commands:
             return self.commands[command[1]]._explain(message.removeprefix(command[0]))
-        known = [action.dest for action in self._actions] + [
-            f"{key}.{name}" for key, described in self.described.items() for name in parameters(described)
-        ]
-        if match := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", message):
-            key = re.search(r'Parser key "(\w+)"', message)
-            names = parameters(import_path(match[1]))
-            return f"{key[1] if key else match[1]} has no argument '{match[2]}'{did_you_mean(match[2], names)}"
-        if match := re.search(r"does not accept option '([\w.-]+)'|unrecognized arguments: --([^\s=]+)", message):
-            unknown = match[1] or match[2]
-            hint = did_you_mean(unknown, known) or did_you_mean(unknown.split(".")[0], ("model", "data", "trainer"))
-            return f"there is no '{unknown}'{hint}"
         if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return f"there is no command '{match[1]}'{did_you_mean(match[1], re.findall(r'[a-z]+', match[2]))}"
-        if match := re.search(r"(?:class_path '([\w.]+)':\s+)?the following arguments are required: (\w+)", message):
-            key = re.search(r'Parser key "([\w.]+)"', message)
-            owner = f"{match[1].rpartition('.')[2]} needs" if match[1] else "there must be"
-            return f"{owner} an argument: give --{key[1] if key else 'model'}.{match[2]}"
-        return _shorten(message)
+        return explain(message, [action.dest for action in self._actions], self.described)
 
     @override
     def format_help(self, *args: Any, **kwargs: Any) -> str:
@@ -76,43 +67,6 @@ class Parser(LightningArgumentParser):
         rest = super().format_help(*args, **kwargs)
         text += "\n" + rest[rest.index("\n\n") + 2 :]
         return re.sub(r",\s+known\s+subclasses:[^)]*\)", ")", text)  # lists of all that Lightning has
-
-
-def parameters(described: Any) -> list[str]:
-    """Names of the arguments of a class, those that reach its bases through **kwargs included."""
-    names: dict[str, None] = {}
-    for base in inspect.getmro(described) if isinstance(described, type) else (described,):
-        initializer = base.__dict__.get("__init__") if isinstance(base, type) else base
-        if initializer is None:
-            continue
-        found = inspect.signature(initializer).parameters
-        names.update(dict.fromkeys(n for n, p in found.items() if n != "self" and p.kind not in (p.VAR_KEYWORD, 2)))
-        if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
-            break
-    return list(names)
-
-
-def default_of(described: type, name: str) -> Any:
-    """The default of an argument of a class, or of the first of its bases that has it; None where there is none."""
-    for base in inspect.getmro(described):
-        if "__init__" in base.__dict__ and name in (found := inspect.signature(base.__dict__["__init__"]).parameters):
-            default = found[name].default
-            return None if default is inspect.Parameter.empty else default
-    return None
-
-
-def _shorten(message: str) -> str:
-    """jsonargparse's account of a value that fits none of the types, in one line."""
-    key = re.search(r'[Kk]ey "([\w.]+)"', message)
-    given = re.search(r"Given value: (.*)", message)
-    expected: Iterable[str] = re.findall(r"Expected an? <class '([\w.]+)'>", message)
-    expected = [name for name in dict.fromkeys(expected) if name != "NoneType"]
-    if key and given:
-        types = f"; expected {' or '.join(expected)}" if expected else ""
-        about = re.search(r"Problem with given class_path '[^']*':\s+(.*)", message)
-        name, reason = key[1].replace(".init_args", ""), f": {about[1]}" if about else ""
-        return f"{name}: {given[1]!r} does not fit{types}{reason}"
-    return " ".join(message.split())
 
 
 def refuse(error: Exception) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`lightframe scan | transcode | benchmark`: the commands that do not train."""
+"""`lightframe scan | transcode | export | benchmark`: the commands that do not train."""
 
 import re
 import sys
@@ -10,20 +10,25 @@ from lightning.pytorch.cli import LightningCLI
 from rich.console import Console
 from typing_extensions import override
 
-from lightframe.cli.parser import parameters
-from lightframe.errors import UnknownNameError, did_you_mean
+from lightframe.cli.explain import explain
+from lightframe.cli.signatures import parameters
+from lightframe.errors import UnknownNameError, UsageError, did_you_mean
 from lightframe.registry import import_path
 
 # A function is imported when its command is typed. Its arguments are the command's, its docstring is the help.
 TOOLS = {
     "scan": "lightframe.tools.scan.scan",
     "transcode": "lightframe.tools.transcode.transcode",
+    "export": "lightframe.tools.export.export",
     "benchmark": "lightframe.tools.benchmark.gpu_cnn_speed",
 }
+# What may stand in the place of a command.
+_GLOBAL = ("-h", "--help", "--version", "-c", "--config", "--print_config", "--print_completion")
 _HELP = """
 further commands:
     scan DIR            Read every video of a folder once: what is broken, a summary, an index for training.
     transcode SRC DST   Re-encode the videos of a folder so that training clips decode several times faster.
+    export CHECKPOINT   Write a checkpoint's weights as safetensors, with all that prediction needs, in one file.
     benchmark           How fast this machine's device applies and trains nets, beside other devices measured alike.
 """
 
@@ -37,9 +42,13 @@ def run_tool(words: Sequence[str]) -> bool:
     Raises:
         UnknownNameError: it begins with a word that is no command at all.
     """
-    if not words or words[0].startswith("-"):
+    if not words:
+        raise UsageError(f"give a command: {', '.join([*LightningCLI.subcommands(), *TOOLS])}; see lightframe --help")
+    if words[0].partition("=")[0] in _GLOBAL:
         return False
     command = words[0]
+    if command.startswith("-"):
+        raise UsageError(f"the command comes first: lightframe fit {command} ...; see lightframe --help")
     if command not in TOOLS:
         commands = [*LightningCLI.subcommands(), *TOOLS]
         if command not in commands:
@@ -76,16 +85,15 @@ class _ToolParser(ArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        print(f"{self.prog}: error: {self._explain(' '.join(str(message).split()))}", file=sys.stderr)
+        print(f"{self.prog}: error: {self._explain(str(message))}", file=sys.stderr)
         sys.exit(2)
 
     def _explain(self, message: str) -> str:
         if match := re.search(r"unrecognized arguments: --([^\s=]+)", message):
-            return f"there is no '--{match[1]}'{did_you_mean(match[1], self.names)}"
+            hint = did_you_mean(match[1], self.names) or f" (there are: {', '.join(self.names)})"
+            return f"there is no '--{match[1]}'{hint}"
         if match := re.search(r"unrecognized arguments: (.*)", message):
             return f"one argument too many: {match[1]}"
         if match := re.search(r"arguments are required: (.*)", message):
             return f"{match[1]} must be given; see {self.prog} --help"
-        if match := re.search(r'Parser key "(\w+)": (.*)', message):
-            return f"{match[1]}: {match[2]}"
-        return message
+        return explain(message, [], {})

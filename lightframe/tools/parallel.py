@@ -53,8 +53,7 @@ def in_processes(
             given up.
         RuntimeError: the function raised anything else; the message has the traceback.
     """
-    if (workers is not None and workers < 1) or time_limit <= 0:
-        raise UsageError(f"workers and time_limit must be positive, got {workers} and {time_limit:g}")
+    check_limits(workers, time_limit)
     waiting = deque(items)
     left, workers = len(items), workers or cores()
     team: list[_Worker[Item, Result]] = []
@@ -89,6 +88,30 @@ def in_processes(
             worker.end()
 
 
+def check_limits(workers: int | None, time_limit: float) -> None:
+    """Raise a UsageError unless both are positive."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be 1 or more, got {workers}: leave it out for one per core")
+    if not time_limit > 0:
+        raise UsageError(f"time_limit must be a positive number of seconds, got {time_limit:g}")
+
+
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, so that Ctrl-C, which goes to all, is not for it or for them.
+
+    They would end with tracebacks of their own, even while they are importing; here they end with this process.
+    """
+    from multiprocessing import forkserver  # not there on every system
+
+    if threading.current_thread() is not threading.main_thread():  # whose signals cannot be changed from here
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _Worker(Generic[Item, Result]):
     """A process, and what it works on.
 
@@ -100,6 +123,7 @@ class _Worker(Generic[Item, Result]):
         context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:  # what all workers need is imported once, in the process that they are forked from
             context.set_forkserver_preload(["__main__", __name__, function.__module__])
+            _start_forkserver()
         self.item: Item | None = None
         self.deadline = math.inf
         self.connection, theirs = context.Pipe()

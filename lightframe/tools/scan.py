@@ -20,7 +20,7 @@ from lightframe.datamodules.video_index import (
 )
 from lightframe.errors import UsageError
 from lightframe.tools.duplicates import find_copies, show_copies
-from lightframe.tools.parallel import Lost, in_processes
+from lightframe.tools.parallel import Lost, check_limits, in_processes
 from lightframe.tools.progress import file_progress
 from lightframe.tools.summary import show_summary
 from lightframe.tools.video_record import VideoFile, video_record
@@ -58,6 +58,7 @@ def scan(
     Raises:
         UsageError: there are no videos, or the index cannot be written.
     """
+    check_limits(workers, time_limit)
     if not require(folder, "folder").is_dir():
         raise UsageError(f"'{folder}' is not a folder")
     others = [against] if isinstance(against, Path) else against or []

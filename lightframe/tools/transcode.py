@@ -18,7 +18,7 @@ from lightframe.errors import UsageError
 from lightframe.tools.broken import Broken, reason_of, show_broken, write_broken
 from lightframe.tools.clip_cost import FRAMES, SIZE, STRIDE, clip_costs
 from lightframe.tools.encoding import PARTIAL, TranscodeSettings, transcode_file
-from lightframe.tools.parallel import Lost, in_processes
+from lightframe.tools.parallel import Lost, check_limits, in_processes
 from lightframe.tools.progress import file_progress
 
 MANIFEST = "lightframe-transcode.json"
@@ -90,6 +90,7 @@ def transcode(
     Raises:
         UsageError: wrong settings or folders, a full disk, or not one video can be transcoded.
     """
+    check_limits(workers, time_limit)
     settings = TranscodeSettings(short_side, keyframe_interval, crf)
     jobs = plan(source, target, settings)
     _claim(source, target, settings)

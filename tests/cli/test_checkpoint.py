@@ -1,6 +1,8 @@
 """`--ckpt_path`: what is typed wins, and what is not typed comes from the checkpoint."""
 
 import inspect
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from lightning.pytorch.cli import LightningCLI
 from torch import nn
 
 from lightframe import LightFrameModule, VideoDataModule
-from lightframe.cli import LightFrameCLI
+from lightframe.cli import LightFrameCLI, main
 
 FIT = ["--data.root=videos", "--model.net=tiny3d", "--model.net.width=4", "--model.loss=ce", "--data.stride=3"]
 EVALUATE = ["--data.root=videos", "--data.num_workers=0", "--trainer.accelerator=cpu"]
@@ -48,7 +50,8 @@ def test_a_fit_takes_nothing_from_the_checkpoint_but_its_state(run: Any) -> None
     path = f"--ckpt_path={fitted}/checkpoints/last.ckpt"
     resumed = run("fit", *FIT, path, "--trainer.max_epochs=2", "--model.scheduler=cosine", "--model.metrics=[f1]")
     state = torch.load(resumed / "checkpoints/last.ckpt", weights_only=True)
-    assert (state["epoch"], state["global_step"]) == (1, 8)
+    epochs = state["loops"]["fit_loop"]["epoch_progress"]["current"]
+    assert (epochs["processed"], state["global_step"]) == (2, 8)
     assert settings(resumed)["model"]["init_args"]["metrics"] == ["f1"]
 
 
@@ -82,17 +85,93 @@ def test_a_checkpoint_from_python(run: Any, refused: Any, workplace: Path) -> No
 def test_files_that_are_no_checkpoints(refused: Any, workplace: Path) -> None:
     assert "there is no file 'nowhere.ckpt'" in refused("test", "--ckpt_path=nowhere.ckpt", "--data.root=videos")
     Path("damaged.ckpt").write_bytes(b"PK\x03\x04 not really")
-    assert "'damaged.ckpt' is not a checkpoint" in refused("test", "--ckpt_path=damaged.ckpt", "--data.root=videos")
+    said = refused("test", "--ckpt_path=damaged.ckpt", "--data.root=videos")
+    assert "'damaged.ckpt' is cut short (its end is missing): there is no whole one before it" in said
 
     class Evil:
         def __reduce__(self) -> Any:
             return Path.touch, (Path("touched"),)
 
     torch.save({"evil": Evil()}, "evil.ckpt")
-    for command in ("test", "fit"):
-        assert "'evil.ckpt' is not a checkpoint" in refused(command, "--ckpt_path=evil.ckpt", "--data.root=videos")
-    assert "name the file" in refused("fit", "--ckpt_path=last", "--data.root=videos")
+    for command in ("fit", "validate", "test", "predict"):
+        said = refused(command, "--ckpt_path=evil.ckpt", "--data.root=videos")
+        assert "'evil.ckpt' holds a pickled pathlib" in said
+        assert "weights_only=False)" in said
+    assert "evil.ckpt' holds a pickled" in refused("export", "evil.ckpt")
+    assert "name the file" in refused("fit", "--ckpt_path=best", "--data.root=videos")
     assert not Path("touched").exists()
+
+
+def test_a_damaged_one_of_a_run(run: Any, refused: Any, workplace: Path) -> None:
+    fitted = run("fit", *FIT)
+    last, best = fitted / "checkpoints/last.ckpt", fitted / "checkpoints/best.ckpt"
+    best.write_bytes(last.read_bytes())
+    os.utime(best, ns=(0, 0))
+    last.write_bytes(last.read_bytes()[:-100])
+    for command in ("fit", "test"):
+        said = refused(command, f"--ckpt_path={last}", *(FIT if command == "fit" else EVALUATE))
+        assert f"'{last}' is cut short (its end is missing): go on with --ckpt_path {fitted}/checkpoints/" in said
+    assert len(list(Path("runs").iterdir())) == 1
+
+
+def test_a_strangers_hyperparameters(run: Any, refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any pickle: the name of what builds the net may be any function's."""
+    path = run("fit", *FIT) / "checkpoints/last.ckpt"
+    called: list[Any] = []
+    monkeypatch.setattr(os, "system", called.append)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["hyper_parameters"]["net"] = {"name": "os.system", "command": "touch touched"}
+    torch.save(checkpoint, path)
+    assert "names os.system as its net" in refused("test", f"--ckpt_path={path}", *EVALUATE)
+    checkpoint["hyper_parameters"]["net"] = "tiny3d"
+    checkpoint["lightframe"]["data"]["augment"] = {"os.system": {"command": "touch touched"}}
+    torch.save(checkpoint, path)
+    assert "names os.system as its augment" in refused("predict", f"--ckpt_path={path}", *EVALUATE)
+    assert not called
+
+
+def test_one_file_is_all_that_prediction_needs(
+    run: Any, refused: Any, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data.mean=[0.1, 0.2, 0.3]", "--data.std=[0.5, 0.6, 0.7]", "--data.fps=5", "--data.eval_crop=0.75"]
+    fitted = run("fit", *FIT, *words, "--trainer.callbacks+=lightframe.callbacks.EMA", "--trainer.callbacks.decay=0.9")
+    main(["export", f"{fitted}/checkpoints/last.ckpt", "--output", "exported/net.safetensors"])
+    assert "Weights: exported/net.safetensors (0.0 MB)" in capsys.readouterr().out
+    predict = ["--data.predict=videos/test", "--data.num_workers=0", "--trainer.accelerator=cpu"]
+    expected = run("predict", f"--ckpt_path={fitted}/checkpoints/last.ckpt", *predict)
+    evaluated = [
+        run(command, f"--ckpt_path={fitted}/checkpoints/last.ckpt", *EVALUATE) for command in ("validate", "test")
+    ]
+    shutil.copy("exported/net.safetensors", "moved.safetensors")
+    shutil.rmtree("exported")
+    fitted.rename(workplace / "elsewhere")
+    found = run("predict", "--ckpt_path=moved.safetensors", *predict)
+    assert (found / "predictions.csv").read_bytes() == (expected / "predictions.csv").read_bytes()
+    assert len((found / "predictions.csv").read_text().splitlines()) == 5
+    data = settings(found)["data"]["init_args"]
+    assert (data["mean"], data["std"], data["fps"], data["eval_crop"]) == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7], 5, 0.75)
+    assert (data["classes"], data["stride"]) == (["jump", "wave"], 3)
+    for command, folder in zip(("validate", "test"), evaluated, strict=True):
+        again = run(command, "--ckpt_path=moved.safetensors", *EVALUATE)
+        assert (again / "csv/metrics.csv").read_bytes() == (folder / "csv/metrics.csv").read_bytes()
+    said = refused("fit", *FIT, "--ckpt_path=moved.safetensors")
+    assert "'moved.safetensors' holds weights only" in said
+    assert "--model.init_from moved.safetensors" in said
+    content = bytearray(Path("moved.safetensors").read_bytes())
+    content[-5] ^= 1
+    Path("moved.safetensors").write_bytes(content)
+    assert "'moved.safetensors' is damaged (the checksum of net." in refused("predict", "--ckpt_path=moved.safetensors")
+
+
+def test_an_exported_net_that_was_given_as_an_object(refused: Any, workplace: Path) -> None:
+    module = LightFrameModule(nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 2)), "ce")
+    data = VideoDataModule(root="videos", frames=2, size=16, num_workers=0)
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint("a.ckpt")
+    main(["export", "a.ckpt"])
+    said = refused("predict", "--ckpt_path=a.safetensors", "--data.predict=videos/test")
+    assert "the net of 'a.safetensors' was given as an object, of class torch.nn.modules.container.Sequential" in said
 
 
 def test_a_checkpoint_of_another_net(run: Any, refused: Any, workplace: Path) -> None:

@@ -32,6 +32,11 @@ def last(words: list[str], name: str) -> object:
             "optimizer_args",
             {"larc": {"clip": True}, "weight_decay": 1e-4},
         ),
+        (
+            ["--model.init_from=a.pth", "--model.init_from.inflate=true"],
+            "init_from",
+            {"path": "a.pth", "inflate": True},
+        ),
         (["--data.augment", "flip", "--data.augment.flip.p", "0.1"], "data.augment", {"flip": {"p": 0.1}}),
         (
             ["--data.augment", "[crop, flip]", "--data.augment.flip.p=0"],

@@ -1,5 +1,10 @@
 """`lightframe scan` and `lightframe transcode`, as a user types them."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,13 +34,16 @@ def test_transcode(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["xyzzy"], "lightframe: error: there is no command 'xyzzy'"),
         (["transcode", "videos"], "lightframe transcode: error: target must be given"),
         (["scan"], "lightframe scan: error: folder must be given"),
+        (["export"], "lightframe export: error: checkpoint must be given"),
+        (["export", "nowhere.ckpt"], "there is no file 'nowhere.ckpt'"),
+        (["export", "a.ckpt", "--out=b.safetensors"], "there is no '--out'; did you mean 'output'?"),
         (["scan", "videos", "more"], "one argument too many: more"),
         (["scan", "videos", "--worker=2"], "there is no '--worker'; did you mean 'workers'?"),
         (["scan", "videos", "--workers=many"], "workers: "),
         (["scan", "vidoes"], "folder 'vidoes' does not exist; did you mean 'videos'?"),
         (["transcode", "videos", "small", "--crf=99"], "crf goes from 0"),
         (["transcode", "videos", "videos/small"], "must not stand in each other"),
-        (["transcode", "videos", "small", "--workers=0"], "must be positive"),
+        (["transcode", "videos", "small", "--workers=0"], "workers must be 1 or more"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(refused: Callable[..., str], words: list[str], said: str) -> None:
@@ -57,7 +65,7 @@ def test_the_general_help_names_them(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["--help"])
     said = capsys.readouterr().out
-    assert all(word in said for word in ("fit", "predict", "scan DIR", "transcode SRC DST"))
+    assert all(word in said for word in ("fit", "predict", "scan DIR", "transcode SRC DST", "export CHECKPOINT"))
 
 
 def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,3 +82,23 @@ def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         main(["scan", "videos"])
     assert exit_info.value.code == 130
     assert "stopped; the same command goes on from here" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no groups of processes here")
+def test_ctrl_c_while_workers_start(workplace: Path) -> None:
+    """It goes to all processes of the terminal, and one of them tells of it."""
+    command = [sys.executable, "-m", "lightframe", "scan", "videos", "--workers=2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            index = Path("videos/lightframe-scan.parquet")
+            end = time.monotonic() + 60
+            while not index.exists() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.01)  # it is written before the workers start
+            os.killpg(process.pid, signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert said.strip().splitlines()[-1] == "lightframe scan: stopped; the same command goes on from here"
