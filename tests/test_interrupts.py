@@ -1,0 +1,223 @@
+"""Ctrl-C ends a training with everything that it started, at whatever moment."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="no /proc here"),
+]
+
+# Importing takes seconds, so one process does it for all; each command is a fork of it with a session of its own, and
+# ends as any program does.
+COMMANDS = """
+    import json, os, signal, sys
+    import lightframe.cli
+
+    for line in sys.stdin:
+        folder, to, *words = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
+            os.environ["TO"] = to
+            os.chdir(folder)
+            with open("session", "w") as file:
+                file.write(str(os.getpid()))
+            for number, name in enumerate(("/dev/null", "out.txt", "err.txt")):
+                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+            sys.argv = ["command.py", *words]
+            break
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    else:
+        sys.exit()
+    sys.exit(lightframe.cli.main())
+"""
+
+# What the user has in the current folder: each sends the signal at its moment, as the terminal or `kill` would.
+MINE = """
+    import json, multiprocessing, os, signal
+    from pathlib import Path
+    from lightning.pytorch import Callback
+    from lightframe import SyntheticVideoDataModule
+
+    def interrupt(pid=None):
+        children = [child.pid for child in multiprocessing.active_children()]
+        Path(f"interrupted-{os.getpid()}").write_text(json.dumps([os.getpid(), *children]))
+        if os.environ["TO"] == "group":
+            os.killpg(os.getpgrp(), signal.SIGINT)
+        else:
+            os.kill(pid or os.getpid(), signal.SIGINT)
+
+    class At(Callback):
+        def __init__(self, hook: str, times: int = 3, again: str = "nowhere") -> None:
+            self.times = times
+            setattr(self, hook, self.meet)
+            setattr(self, again, lambda *_: interrupt())
+
+        def meet(self, trainer, *_, **__):
+            self.times -= 1
+            if self.times == 0 and trainer.global_rank == 0:
+                interrupt()
+
+    def in_the_first_clip(clip):
+        # In a loader's process, while the training waits for it.
+        if not list(Path().glob("interrupted-*")):
+            interrupt(os.getppid())
+        return clip[..., :16, :16]
+
+    class WhileWriting(SyntheticVideoDataModule):
+        def _write(self):
+            for number, path in enumerate(super()._write()):
+                if number == 3 and os.environ["TO"] != "nobody":
+                    interrupt()
+                yield path
+"""
+
+FIT = [
+    "fit",
+    *("--data.root=videos", "--data.frames=2", "--data.size=16", "--data.batch_size=2", "--data.num_workers=2"),
+    *("--model.net=tiny3d", "--model.net.width=2", "--model.loss=ce", "--model.lr=0.001"),
+    *("--trainer.max_epochs=1000", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"),
+]
+
+
+class Ended(NamedTuple):
+    code: int
+    err: str
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[subprocess.Popen[str]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("LIGHTFRAME_RUN_FOLDER", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(COMMANDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env=environment,
+    ) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()  # it has no more to do, and ends
+
+
+def of_session(session: int) -> list[str]:
+    """What runs in a session, by its command."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = file.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        state, _, _, its_session = rest.split()[:4]
+        if int(its_session) == session and state not in "ZX":
+            found.append(f"{name}) {state}")
+    return found
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether something comes true in time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)  # for other processes to get on
+    return True
+
+
+@pytest.fixture
+def run(commands: subprocess.Popen[str], tmp_path: Path, make_folders: Callable[..., Path]) -> Callable[..., Ended]:
+    """Runs `lightframe` with these words to its end, which takes all its processes with it."""
+    make_folders(train={"jump": 4, "wave": 4}, val={"jump": 2, "wave": 2})
+    (tmp_path / "my_signals.py").write_text(textwrap.dedent(MINE))
+    (tmp_path / "command.py").write_text("import sys\nfrom lightframe.cli import main\nsys.exit(main())\n")
+
+    def session() -> int:
+        return int((tmp_path / "session").read_text())
+
+    def run(*words: str, to: str = "nobody") -> Ended:
+        assert commands.stdin
+        commands.stdin.write(json.dumps([str(tmp_path), to, *words]) + "\n")
+        try:
+            code = int(answer(commands, 300))
+            # Workers of a process that was killed see within five seconds that it is gone.
+            assert within(30, lambda: not of_session(session())), of_session(session())
+        finally:
+            if of_session(session()):
+                os.killpg(session(), signal.SIGKILL)
+        pids = [str(pid) for file in tmp_path.glob("interrupted-*") for pid in json.loads(file.read_text())]
+        shared = [file.name for file in Path("/dev/shm").iterdir()] if Path("/dev/shm").is_dir() else []
+        assert [name for name in shared if set(name.split("_")) & set(pids)] == []
+        return Ended(code, (tmp_path / "err.txt").read_text())
+
+    return run
+
+
+def answer(process: subprocess.Popen[str], seconds: float) -> str:
+    stdout: IO[str] | None = process.stdout
+    assert stdout
+    assert select.select([stdout], [], [], seconds)[0], "it does not end"
+    return stdout.readline()
+
+
+def assert_interrupted(ended: Ended) -> None:
+    assert ended.code == 130, ended.err  # 128 + SIGINT, as shells and schedulers count
+    assert "Traceback" not in ended.err
+    assert "Exception ignored" not in ended.err
+
+
+def at(hook: str, times: int = 3, **more: str) -> list[str]:
+    words = [f"--trainer.callbacks.{name}={value}" for name, value in {"hook": hook, "times": times, **more}.items()]
+    return ["--trainer.callbacks+=my_signals.At", *words]
+
+
+@pytest.mark.parametrize(
+    ("hook", "to"),
+    [
+        ("setup", "process"),
+        ("on_train_batch_end", "process"),
+        ("on_train_batch_end", "group"),
+        ("on_validation_batch_start", "group"),
+    ],
+)
+def test_in_a_training(run: Callable[..., Ended], hook: str, to: str) -> None:
+    assert_interrupted(run(*FIT, *at(hook, 1 if hook == "setup" else 3), to=to))
+
+
+def test_while_the_first_batch_is_waited_for(run: Callable[..., Ended]) -> None:
+    assert_interrupted(run(*FIT, "--data.train_transform=my_signals.in_the_first_clip", to="group"))
+
+
+def test_a_second_time_during_the_shutdown(run: Callable[..., Ended]) -> None:
+    assert_interrupted(run(*FIT, *at("on_train_batch_end", again="on_exception"), to="group"))
+
+
+def test_while_videos_are_written(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """The next run writes them anew."""
+    small = {"root": "made", "train_videos": 2, "eval_videos": 1, "video_frames": 4, "video_size": 32}
+    data = ["--data=my_signals.WhileWriting", *(f"--data.{name}={value}" for name, value in small.items())]
+    words = [word for word in FIT if word != "--data.root=videos"]
+    assert_interrupted(run(*words, *data, to="group"))
+    assert len(list((tmp_path / "made").rglob("*.mp4"))) == 4
+    ended = run(*words, *data, "--trainer.max_epochs=1")
+    assert ended.code == 0, ended.err
+    assert len(list((tmp_path / "made").rglob("*.mp4"))) == 24
+
+
+@pytest.mark.parametrize("to", ["process", "group"])
+def test_with_two_devices(run: Callable[..., Ended], to: str) -> None:
+    assert_interrupted(run(*FIT, *at("on_train_batch_end"), "--trainer.devices=2", to=to))
