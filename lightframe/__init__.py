@@ -20,6 +20,7 @@ from lightframe.run_folder import new_run_folder
 from lightframe.schedulers import SCHEDULERS
 from lightframe.tools.benchmark import gpu_cnn_speed
 from lightframe.version import __version__
+from lightframe.weights import load_weights
 
 __all__ = [
     "LightFrameModule",
@@ -35,6 +36,7 @@ __all__ = [
     "METRICS",
     "MODELS",
     "AUGMENTATIONS",
+    "load_weights",
     "gpu_cnn_speed",
     "Registry",
     "UsageError",

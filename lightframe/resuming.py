@@ -1,80 +1,103 @@
 """What Lightning's checkpoints lack for a training that goes on as if it had never been stopped."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightframe.epoch_values import EpochValues
 from lightframe.gather import gather_for_checkpoint
 from lightframe.random_state import random_state, restore_random_state
 
-if TYPE_CHECKING:
-    from lightframe.module import LightFrameModule
 
+class Resuming:
+    """Puts into an adapter's checkpoints what a training needs to go on exactly, and takes it out again.
 
-def resume_state(module: "LightFrameModule", epoch_end: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The states of the random number generators and the running values of the epoch, of all processes.
-
-    All processes must call it.
+    That are the states of all random number generators and the running values of the epoch, of each process; the
+    metrics of validations before; and, in a checkpoint that is saved at the end of an epoch, what Lightning does with
+    the epoch only after that: log its values, and step the schedules that watch a metric.
 
     Args:
-        module: that is trained.
-        epoch_end: what `epoch_end_state` gave, if the epoch is over and Lightning has not logged that yet.
-
-    Returns:
-        Plain values and tensors. After an error, which the other processes need not have met, those of this process
-        alone.
+        values: of the training phase.
     """
-    trainer = module.trainer
-    own = {"random": random_state(module.device), "epoch_values": module.epoch_values["train"].state()}
-    metrics = {name: value.detach().cpu().clone() for name, value in trainer.callback_metrics.items()}
-    return {"ranks": gather_for_checkpoint(trainer, own), "callback_metrics": metrics, "epoch_end": epoch_end}
 
+    def __init__(self, values: EpochValues) -> None:
+        self.values = values
+        self._state: dict[str, Any] | None = None  # of the checkpoint that training goes on from
+        self._epoch_end: dict[str, Any] | None = None  # of the last epoch that ended
+        self._new_epoch = False  # a training that goes on begins with one
 
-def restore_resume_state(module: "LightFrameModule", state: dict[str, Any]) -> None:
-    """Put back what `resume_state` gave; to be called when training starts, before the first batch."""
-    trainer = module.trainer
-    ranks = state["ranks"]
-    if len(ranks) == trainer.world_size:
+    def state(self, module: LightningModule) -> dict[str, Any]:
+        """For a checkpoint. All processes must call it, unless one has met an error: then its own is all."""
+        trainer = module.trainer
+        own = {"random": random_state(module.device), "epoch_values": self.values.state()}
+        logged = self._epoch_end is None or self._epoch_end["epoch"] != trainer.current_epoch
+        return {
+            "ranks": gather_for_checkpoint(trainer, own),
+            "callback_metrics": {
+                name: value.detach().cpu().clone() for name, value in trainer.callback_metrics.items()
+            },
+            "epoch_end": None if logged else self._epoch_end,
+        }
+
+    def load(self, checkpoint: dict[str, Any], trainer: Trainer) -> None:
+        """Keep what the checkpoint has until training starts."""
+        self._state = checkpoint.get("lightframe", {}).get("resume")
+        if "loops" in checkpoint and complete_epoch(checkpoint, trainer):  # EMA loads twice, and it is so once
+            self._new_epoch = True
+
+    def start(self, module: LightningModule) -> None:
+        """Put it back, before the first batch."""
+        trainer = module.trainer
+        state, self._state = self._state, None
+        if state is not None:
+            self._restore(state, module)
+            # What checkpoints, early stopping and plateau schedules go by is of validations before this run.
+            trainer.callback_metrics.update(state["callback_metrics"])
+            self._end_epoch(trainer, state)
+        if self._new_epoch:
+            self._new_epoch = trainer.fit_loop.epoch_loop.restarting = False
+
+    def epoch_ended(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
+        """Keep what Lightning is to do with an epoch after its hooks; `values` are those that are logged."""
+        # In the epoch in which a training was resumed Lightning has no metrics for plateau schedules, and leaves them
+        # out.
+        if trainer.fit_loop.restarting:
+            step_plateaus(trainer)
+        self._epoch_end = {
+            "values": {name: float(value) for name, value in values.items()},
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step - 1,  # as Lightning numbers it
+            "plateaus": not trainer.fit_loop.restarting,
+        }
+
+    def finish(self, trainer: Trainer) -> None:
+        """A run that goes on from the end of its last epoch has nothing to train, and no start."""
+        state, self._state = self._state, None
+        if state is not None:
+            self._end_epoch(trainer, state)
+
+    def _restore(self, state: dict[str, Any], module: LightningModule) -> None:
+        ranks, trainer = state["ranks"], module.trainer
+        if len(ranks) != trainer.world_size:
+            rank_zero_warn(
+                f"the checkpoint is of {len(ranks)} processes and there are {trainer.world_size}: training goes on "
+                "with other random numbers, and train/loss_epoch covers the rest of the epoch"
+            )
+            return
         own = ranks[trainer.global_rank]
         restore_random_state(own["random"], module.device)
-        module.epoch_values["train"].load_state(own["epoch_values"])
-    else:
-        rank_zero_warn(
-            f"the checkpoint is of {len(ranks)} processes and there are {trainer.world_size}: training goes on with "
-            "other random numbers, and train/loss_epoch covers the rest of the epoch"
-        )
-    # What checkpoints, early stopping and plateau schedules go by is of validations before this run.
-    trainer.callback_metrics.update(state["callback_metrics"])
-    if state["epoch_end"] is not None:
-        end_epoch(trainer, state["epoch_end"])
+        self.values.load_state(own["epoch_values"])
 
-
-def epoch_end_state(trainer: Trainer, values: dict[str, Tensor]) -> dict[str, Any]:
-    """What Lightning does with an epoch that is over only after the hooks in which checkpoints are saved.
-
-    Args:
-        trainer: of the training.
-        values: of the epoch, as they are logged.
-    """
-    # In the epoch in which a training was resumed Lightning has no metrics for plateau schedules, and leaves them out.
-    if trainer.fit_loop.restarting:
-        step_plateaus(trainer)
-    return {
-        "values": {name: float(value) for name, value in values.items()},
-        "epoch": trainer.current_epoch,
-        "step": trainer.global_step - 1,  # as Lightning numbers it
-        "plateaus": not trainer.fit_loop.restarting,
-    }
-
-
-def end_epoch(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Do what Lightning had not done with an epoch that was over; `state` is what `epoch_end_state` gave."""
-    for logger in trainer.loggers:
-        logger.log_metrics({**state["values"], "epoch": state["epoch"]}, step=state["step"])
-    if state["plateaus"]:
-        step_plateaus(trainer, state["epoch"])
+    def _end_epoch(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        if (end := state["epoch_end"]) is None:
+            return
+        for logger in trainer.loggers:
+            logger.log_metrics({**end["values"], "epoch": end["epoch"]}, step=end["step"])
+        if end["plateaus"]:
+            step_plateaus(trainer, end["epoch"])
 
 
 def step_plateaus(trainer: Trainer, epoch: int | None = None) -> None:

@@ -1,9 +1,11 @@
 """Signals by which a cluster asks a process to leave; the process goes on until it has saved its work."""
 
+import mmap
 import os
 import signal
 import threading
 from collections.abc import Iterable
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Any
 
@@ -49,24 +51,37 @@ class StopSignals:
         return {"received": None, "_before": {}}  # a handler belongs to one process
 
 
-# Seconds for which a worker goes on: long enough for a step to end, short where a process waits for it at its own end.
+# Seconds for which a worker goes on: long enough for a step to end.
 GRACE = 15.0
 
 
-def outlive_sigterm(worker: int = 0) -> None:
-    """Make this process, a loader's worker, go on for `GRACE` seconds after SIGTERM.
+class OutliveSigterm:
+    """Makes a process, a loader's worker, go on for `GRACE` seconds after SIGTERM.
 
     Who stops a job signals all of its processes, some more than once, and a training that ends with its step and is
-    saved still needs its workers. They end with it.
-
-    Args:
-        worker: its number, which a DataLoader gives to its `worker_init_fn`.
+    saved still needs its workers. They end with it: when the process that made this object ends, or lets go of it,
+    SIGTERM ends them at once.
     """
 
-    def end_later(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a process
-        signal.setitimer(signal.ITIMER_REAL, GRACE)
+    def __init__(self) -> None:
+        self._over: mmap.mmap | None = mmap.mmap(-1, 1)  # shared with processes that are forked
+        self._ends = False
+        # Not documented, but the one way to be called before multiprocessing sends SIGTERM to its children and waits
+        # for them, also in a process that is forked; a test notices when it is not.
+        Finalize(self, self._over.__setitem__, args=(0, 1), exitpriority=0)
 
-    if os.name == "posix":
-        signal.signal(signal.SIGTERM, end_later)
+    def __call__(self) -> None:
+        """To be called in the worker."""
+        if os.name == "posix":
+            signal.signal(signal.SIGTERM, self._end_later)
+
+    def _end_later(self, number: int, frame: FrameType | None) -> None:
+        if self._over is not None and self._over[0]:
+            os._exit(0)  # as torch's own workers do when their process sends it
+        elif not self._ends:
+            self._ends = True
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a process
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_over": None, "_ends": False}  # for a worker that is not forked, and shares no memory

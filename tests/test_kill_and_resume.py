@@ -77,7 +77,7 @@ WAYS = {
     ],
 }
 # Ten moments in the loops and ten in the writing of a checkpoint, each with how often it comes in a run.
-IN_LOOPS = [("train_batch", 21), ("validation_batch", 12), ("log", 6), ("train_batch", 21), ("epoch_end", 3)] * 2
+IN_LOOPS = [("train_batch", 21), ("validation_batch", 6), ("log", 6), ("train_batch", 21), ("epoch_end", 3)] * 2
 IN_WRITING = [("write", 60), ("sync", 10), ("rename", 10), ("write", 60), ("renamed", 10)] * 2
 
 Run = Callable[..., int]

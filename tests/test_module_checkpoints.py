@@ -58,6 +58,7 @@ def test_hyperparameters_are_plain_and_a_module_is_rebuilt_from_them(tmp_path: P
         "scheduler_args": {"warmup_steps": 2},
         "metrics": ["top1"],
         "num_classes": None,
+        "freeze": None,
     }
     assert checkpoint["lightframe"]["objects"] == {"net": "torch.nn.modules.container.Sequential"}
     loaded = LightFrameModule.load_from_checkpoint(path, net=make_net(seed=9))

@@ -45,12 +45,15 @@ def test_commands_and_python_run(
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     # The examples have tests of their own.
     commands = [line for line in lines if line.startswith("lightframe ") and "--config examples/" not in line]
-    assert len(commands) == 8
+    assert len(commands) == 11
     runs = 0
     for line in commands:
         words = shlex.split(line)[1:]
         if words[0] in ("scan", "transcode"):
             main([*words, "--workers=1"])
+            continue
+        if words[0] == "export":
+            main(words)
             continue
         main(
             [

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lightframe import stop_signal
-from lightframe.stop_signal import StopSignals, outlive_sigterm
+from lightframe.stop_signal import OutliveSigterm, StopSignals
 
 
 def test_notes_and_restores() -> None:
@@ -61,8 +61,8 @@ def test_pickles_without_its_handlers() -> None:
     assert again.received is None
 
 
-def _worker(ready: "multiprocessing.Queue[str]", go_on: "multiprocessing.Queue[str]") -> None:
-    outlive_sigterm(0)
+def _worker(outlive: OutliveSigterm, ready: "multiprocessing.Queue[str]", go_on: "multiprocessing.Queue[str]") -> None:
+    outlive()
     ready.put("ready")
     for _ in range(3):
         go_on.get()
@@ -70,18 +70,29 @@ def _worker(ready: "multiprocessing.Queue[str]", go_on: "multiprocessing.Queue[s
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends processes without asking")
-def test_a_worker_goes_on_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_signal, "GRACE", 2.0)
+@pytest.mark.parametrize("over", [False, True])
+def test_a_worker_goes_on_for_a_while(monkeypatch: pytest.MonkeyPatch, over: bool) -> None:
+    """Until its time is over, or nobody needs it any more."""
+    monkeypatch.setattr(stop_signal, "GRACE", 60.0 if over else 2.0)
     context = multiprocessing.get_context("fork")
     ready, go_on = context.Queue(), context.Queue()
-    worker = context.Process(target=_worker, args=(ready, go_on))
+    outlive = OutliveSigterm()
+    worker = context.Process(target=_worker, args=(outlive, ready, go_on))
     worker.start()
     assert ready.get(timeout=30) == "ready"
     for _ in range(2):
         worker.terminate()
         go_on.put("")
         assert ready.get(timeout=30) == "alive"
+    if over:
+        del outlive  # a started process has let go of its arguments
+        worker.terminate()
     worker.join(timeout=30)
-    assert worker.exitcode == -signal.SIGALRM
+    assert worker.exitcode == (0 if over else -signal.SIGALRM)
     for queue in (ready, go_on):
         queue.close()
+
+
+def test_a_worker_that_shares_no_memory() -> None:
+    again = pickle.loads(pickle.dumps(OutliveSigterm()))
+    assert again._over is None

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from typing_extensions import override
 
+from lightframe.arguments import is_number
 from lightframe.averaging import AveragedWeights, ramped_decay
 from lightframe.errors import UsageError
 from lightframe.module import LightFrameModule
@@ -54,9 +55,9 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.9999, ramp: float = 2000.0, device: str | torch.device | None = None) -> None:
         super().__init__()
-        if not 0 <= decay <= 1:
+        if not (is_number(decay) and 0 <= decay <= 1):
             raise UsageError(f"EMA's decay is {decay}: give one from 0 to 1, such as 0.9999")
-        if not ramp >= 0:
+        if not (is_number(ramp) and ramp >= 0):
             raise UsageError(f"EMA's ramp is {ramp}: give a number of steps, or 0 for none")
         try:
             self.device = None if device is None else torch.device(device)

@@ -13,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
+from lightframe.arguments import check_choice, check_whole
 from lightframe.datamodules import VideoDataModule
 from lightframe.epoch_values import write_table
-from lightframe.errors import UsageError, did_you_mean
 from lightframe.evaluation.counting import Counters, evaluation_loaders, first_rows
 from lightframe.evaluation.memory import show_bytes, to_bytes
 from lightframe.evaluation.prediction_table import FORMATS, write_predictions
@@ -77,12 +77,9 @@ class EvalTotal(Callback):
         max_memory: int | str = "4 GB",
         predictions: str | None = None,
     ) -> None:
-        if every_n_epochs < 1:
-            raise UsageError(f"every_n_epochs must be a number from 1 on, got {every_n_epochs}")
-        if predictions is not None and predictions not in FORMATS:
-            raise UsageError(
-                f"predictions must be parquet or csv, got '{predictions}'{did_you_mean(predictions, FORMATS)}"
-            )
+        check_whole("every_n_epochs", every_n_epochs, 1)
+        if predictions is not None:
+            check_choice("predictions", predictions, FORMATS)
         self.metric = WholeSetMetric(metric)
         self.every_n_epochs = every_n_epochs
         self.max_memory = to_bytes(max_memory)

@@ -11,6 +11,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
+from lightframe.arguments import check_whole
+from lightframe.errors import UsageError
 from lightframe.gather import gather_objects
 from lightframe.module import LightFrameModule
 from lightframe.speed.device import find_device
@@ -83,6 +85,20 @@ class GPUSpeedBenchmark(Callback):
         output: str | None = None,
         repeat: bool = False,
     ) -> None:
+        for name, several in {
+            "nets": nets,
+            "modes": modes,
+            "precision": precision,
+            "memory_format": memory_format,
+        }.items():
+            if isinstance(several, str):  # its letters would be taken for names
+                raise UsageError(f"{name} must be a list of names, as ['{several}'], got '{several}'")
+        if isinstance(compile, bool):
+            raise UsageError(f"compile must be a list, [{compile}] or [False, True] for both, got {compile}")
+        if not nets:
+            raise UsageError("nets must name at least one net, as ['own']")
+        if iterations is not None:
+            check_whole("iterations", iterations, 1)
         self.nets = list(nets)
         self.precision = precision
         # The run's own precision is known when the run is; until then fp32 stands for it.

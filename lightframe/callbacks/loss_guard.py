@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightframe.arguments import check_choice, check_whole
 from lightframe.buffer_copies import BufferCopies
-from lightframe.errors import UsageError, did_you_mean
+from lightframe.errors import UsageError
 from lightframe.evaluation.counting import batch_index
 from lightframe.gather import gather_objects
 from lightframe.host_flag import HostFlag
@@ -54,11 +55,11 @@ class LossGuard(Callback):
         NotFiniteError: the training is stopped.
     """
 
+    guards_loss = True  # the adapter leaves the first step to it
+
     def __init__(self, action: str = "stop", max_skips: int = 10) -> None:
-        if action not in ACTIONS:
-            raise UsageError(f"action must be stop or skip, got '{action}'{did_you_mean(action, ACTIONS)}")
-        if max_skips < 1:
-            raise UsageError(f"max_skips must be a number from 1 on, got {max_skips}")
+        check_choice("action", action, ACTIONS)
+        check_whole("max_skips", max_skips, 1)
         self.action, self.max_skips = action, max_skips
         self.skipped = 0
         self._in_a_row = 0

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from typing_extensions import override
 
+from lightframe.arguments import check_whole
 from lightframe.datamodules import VideoDataModule
 from lightframe.evaluation.prediction_table import best_classes, class_names
 
@@ -30,10 +31,14 @@ class PredictionWriter(BasePredictionWriter):
 
     Args:
         top: how many classes per video.
+
+    Raises:
+        UsageError: `top` is no number from 1 on.
     """
 
     def __init__(self, top: int = 5) -> None:
         super().__init__(write_interval="batch")
+        check_whole("top", top, 1)
         self.top = top
         self.path: Path | None = None
 
