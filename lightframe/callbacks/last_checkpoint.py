@@ -60,7 +60,7 @@ class LastCheckpoint(Checkpoint):
     def _forget(self) -> None:
         self._stop.restore()
         self._saved_step, self._saved_at = -1, time.monotonic()
-        self._validates = self._asks = self._leaves = False
+        self._validates = self._asks = self._leaves = self._requeues = False
         self._due: dict[str, Any] | None = None  # Lightning's loops behind the step that is to be saved
 
     @override
@@ -79,6 +79,7 @@ class LastCheckpoint(Checkpoint):
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if isinstance(environment, SLURMEnvironment) and hasattr(signal, "SIGUSR1"):
             signals.append(environment.requeue_signal or signal.SIGUSR1)
+            self._requeues = environment.auto_requeue
         self._stop.install(signals)
 
     # Within an epoch
@@ -171,7 +172,7 @@ class LastCheckpoint(Checkpoint):
             f"{received.name}: training stops at step {trainer.global_step}. It is saved in {self.path}, and goes on "
             "with --ckpt_path last"
         )
-        if received != signal.SIGTERM and trainer.is_global_zero:
+        if received != signal.SIGTERM and self._requeues and trainer.is_global_zero:
             _requeue()
         # In ranks that were forked Lightning does not come to do so, and they would wait for the loader's workers.
         with contextlib.suppress(RuntimeError):  # of a worker that was ended by the signal
