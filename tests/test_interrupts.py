@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
+from session_processes import alive
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,20 +116,6 @@ def commands() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()  # it has no more to do, and ends
 
 
-def of_session(session: int) -> list[str]:
-    """What runs in a session, by its command."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = file.read_text().rpartition(")")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            continue
-        state, _, _, its_session = rest.split()[:4]
-        if int(its_session) == session and state not in "ZX":
-            found.append(f"{name}) {state}")
-    return found
-
-
 def within(seconds: float, holds: Callable[[], bool]) -> bool:
     """Whether something comes true in time."""
     end = time.monotonic() + seconds
@@ -155,9 +142,9 @@ def run(commands: subprocess.Popen[str], tmp_path: Path, make_folders: Callable[
         try:
             code = int(answer(commands, 300))
             # Workers of a process that was killed see within five seconds that it is gone.
-            assert within(30, lambda: not of_session(session())), of_session(session())
+            assert within(30, lambda: not alive(session())), alive(session())
         finally:
-            if of_session(session()):
+            if alive(session()):
                 os.killpg(session(), signal.SIGKILL)
         pids = [str(pid) for file in tmp_path.glob("interrupted-*") for pid in json.loads(file.read_text())]
         shared = [file.name for file in Path("/dev/shm").iterdir()] if Path("/dev/shm").is_dir() else []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch import Tensor
+from flat_values import flat
 
 pytestmark = pytest.mark.slow
 
@@ -139,15 +139,6 @@ def new_folder(workplace: Path, name: str) -> Path:
     folder.mkdir()
     (folder / "my_kill_net.py").write_text(NET, encoding="utf-8")
     return folder
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested values by their path, tensors as lists of their exact values."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{path}/{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for number, item in enumerate(value) for k, v in flat(item, f"{path}/{number}").items()}
-    return {path: value.tolist() if isinstance(value, Tensor) else value}
 
 
 def outcome(folder: Path) -> dict[str, Any]:

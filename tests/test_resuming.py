@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from flat_values import flat
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from recording import quiet_trainer
@@ -113,15 +114,6 @@ def run(root: Path, checkpoint: Path | None = None, saver: Saver | None = None, 
         "optimizer": trainer.optimizers[0].state_dict(),
         "step": trainer.global_step,
     }
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested values by their path, tensors as lists of their exact values."""
-    if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{path}.{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for number, item in enumerate(value) for k, v in flat(item, f"{path}.{number}").items()}
-    return {path: value.tolist() if isinstance(value, Tensor) else value}
 
 
 def check(whole: dict[str, Any], resumed: dict[str, Any], step: int) -> None:

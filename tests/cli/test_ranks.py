@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from session_processes import alive
 from wrong_uses.case import FIT
 
 pytestmark = [
@@ -53,19 +54,6 @@ class Ended(NamedTuple):
     code: int
     err: str
     seconds: float  # from the death to the end of the last process
-
-
-def alive(session: int) -> list[str]:
-    """What runs in a session."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = file.read_text().rpartition(")")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            continue
-        if int(rest.split()[3]) == session and rest.split()[0] not in "ZX":
-            found.append(name)
-    return found
 
 
 @pytest.fixture
