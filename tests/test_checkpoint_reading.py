@@ -3,6 +3,8 @@
 import pathlib
 import pickle
 import random
+import shlex
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -189,11 +191,12 @@ def test_the_foreign_class_is_named(tmp_path: Path) -> None:
         assert check_checkpoint(path) is None  # it is whole
 
 
-def test_the_conversion_that_is_offered_works(tmp_path: Path) -> None:
+def test_the_conversion_that_is_offered_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a b.ckpt"
     torch.save({"state_dict": {"w": torch.ones(2)}, "args": pathlib.PurePosixPath("x")}, path)
     with pytest.raises(UsageError) as raised:
         load_plain(path)
-    code = str(raised.value).partition('python -c "')[2].partition('"')[0]
+    code, _, files = str(raised.value).partition('python -c "')[2].partition('" ')
+    monkeypatch.setattr(sys, "argv", ["-c", *shlex.split(files.partition(" (which")[0])])
     exec(code, {})
     assert same(load_plain(tmp_path / "a b-weights.pt"), {"w": torch.ones(2)})
