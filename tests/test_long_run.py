@@ -105,7 +105,8 @@ def test_the_exit_code_and_the_file_say_what_grows(
 
 def test_what_a_process_holds(process_usage: Any) -> None:
     before = process_usage.usage()
-    held = np.ones(32 * 2**20, dtype=np.uint8)
+    # More than glibc ever takes from what was given back: new pages.
+    held = np.ones(48 * 2**20, dtype=np.uint8)
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
@@ -121,7 +122,7 @@ def test_what_a_process_holds(process_usage: Any) -> None:
     thread.join()
     for file in files:
         os.close(file)
-    assert np.isnan(after.allocated_mib) or after.allocated_mib - before.allocated_mib == pytest.approx(32, abs=1)
+    assert np.isnan(after.allocated_mib) or after.allocated_mib - before.allocated_mib == pytest.approx(48, abs=1)
     for name in ("rss_mib", "anonymous_mib", "pss_mib"):
         assert getattr(after, name) - getattr(before, name) == pytest.approx(held.nbytes / 2**20, abs=4), name
     assert (after.files - before.files, after.threads - before.threads) == (5, 1)  # two of them pipes
@@ -134,7 +135,7 @@ def test_what_a_process_holds(process_usage: Any) -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_training_leaves_nothing_open(
-    long_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    long_run: Any, process_usage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     """As the benchmark does it, with an evaluation and checkpoints every 20 steps."""
     monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")  # a process that asks ends some time
@@ -142,6 +143,7 @@ def test_a_training_leaves_nothing_open(
     laid_over = yaml.safe_load(path.read_text())
     laid_over["trainer"]["callbacks"][0]["init_args"]["every"] = 1
     path.write_text(yaml.safe_dump(laid_over))
+    before = len(process_usage.descendants(os.getpid()))  # of other tests: servers of multiprocessing
     main(["fit", "--config", str(long_run.QUICKSTART), "--config", str(path)])
     found = np.array([json.loads(line) for line in (tmp_path / "usage.jsonl").read_text().splitlines()])
     assert found[:, 0].tolist() == list(range(1, 101))
@@ -151,6 +153,6 @@ def test_a_training_leaves_nothing_open(
         name: columns[name].reshape(5, 20).min(axis=1)[2:].tolist()
         for name in ("files", "threads", "children", "children_files")
     }
-    assert fewest["children"] == [2 * workers] * 3
+    assert fewest["children"] == [before + 2 * workers] * 3
     for name in ("files", "threads", "children_files"):
         assert fewest[name] == [fewest[name][0]] * 3, fewest

@@ -227,10 +227,11 @@ def test_after_a_search_for_the_learning_rate(root: Path, tmp_path: Path) -> Non
 
 def test_state(root: Path) -> None:
     module = data(root)
-    assert module.state_dict() == {"classes": ["jump", "run"], "epoch": 0, "done": 0}
+    assert module.state_dict() == {"classes": ["jump", "run"], "epoch": 0, "done": 0, "skipped": {}}
     resumed = data(root)
-    resumed.load_state_dict({"classes": ["jump", "run"], "epoch": 3, "done": 4})
-    assert resumed.state_dict() == {"classes": ["jump", "run"], "epoch": 3, "done": 4}
+    state = {"classes": ["jump", "run"], "epoch": 3, "done": 4, "skipped": {}}
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
     loader = module.train_dataloader()
     epochs = [list(loader) for _ in range(5)]
     rest = list(resumed.train_dataloader())
