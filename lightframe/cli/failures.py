@@ -34,9 +34,6 @@ def mendable(error: BaseException) -> Exception | None:
     for cause in chain:
         if isinstance(cause, UsageError | VideoError):
             return cause
-    if str(error).startswith("Error(s) in loading state_dict"):
-        first = str(error).splitlines()[1].strip()[:200]
-        return UsageError(f"the weights of the checkpoint are those of another net than --model.net makes: {first}")
     origin = chain[-1]
     if of_a_process := _of_a_process(origin):
         return of_a_process

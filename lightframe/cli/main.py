@@ -230,7 +230,7 @@ class LightFrameCLI(LightningCLI):
             if not any(isinstance(one, Checkpoint) for one in given):
                 defaults["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
-        # A resumed run has a folder of its own too, and keeps the best of what it saves there.
+        # A resumed run has a folder of its own; a ModelCheckpoint of the user's keeps the best of what it saves there.
         warnings.filterwarnings("ignore", message="The dirpath has changed from")
         defaults["callbacks"] = given + self._callbacks(given, settings, bool(defaults["logger"]))
         return super().instantiate_trainer(**{**defaults, **kwargs})
