@@ -101,15 +101,16 @@ def _start_forkserver() -> None:
 
     They would end with tracebacks of their own, even while they are importing; here they end with this process.
     """
-    from multiprocessing import forkserver  # not there on every system
+    from multiprocessing import forkserver, resource_tracker  # not there on every system
 
-    if threading.current_thread() is not threading.main_thread():  # whose signals cannot be changed from here
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit
+    # The fork server would start it too, and the tracker's start ends with SIGINT let through.
+    resource_tracker.ensure_running()
+    # They inherit that it is held back. For this process it is so for a moment only: then it is heard, not lost.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker(Generic[Item, Result]):

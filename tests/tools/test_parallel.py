@@ -1,6 +1,9 @@
 """Work in processes that may die or hang. `eval` is the work: it is known to every process, and can do anything."""
 
 import multiprocessing
+import os
+import signal
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,14 @@ def test_results_that_nobody_waits_for() -> None:
 def test_numbers_that_make_no_sense(workers: int, limit: float) -> None:
     with pytest.raises(UsageError, match="must be"):
         list(in_processes(eval, ["1"], workers, limit))
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no server of forks here")
+def test_ctrl_c_while_the_workers_start_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = forkserver.ensure_running
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: (os.kill(os.getpid(), signal.SIGINT), start()))
+    with pytest.raises(KeyboardInterrupt):
+        list(in_processes(eval, ["1"], 1))
+    monkeypatch.undo()
+    assert list(in_processes(eval, ["1"], 1)) == [("1", 1)]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
