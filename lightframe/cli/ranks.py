@@ -4,6 +4,7 @@ Lightning starts a process for each further device. Left alone, one of them wait
 notices, which then shows an error of its own; and Lightning ends the first with SIGKILL where another has died.
 """
 
+import functools
 import math
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -66,6 +68,12 @@ class FurtherProcesses:
 
     def watch(self) -> None:
         """End this process too when one of them has died."""
+        if self._launcher is not None and not self._starts:
+            # What torch sees end first is told as the cause.
+            launch = self._launcher.launch
+            self._launcher.launch = lambda function, *args, **kwargs: launch(
+                functools.partial(_patiently, function), *args, **kwargs
+            )
         if self._starts:
             os.environ[_PARENT] = str(os.getpid())
             threading.Thread(target=self._watch, name="further-processes", daemon=True).start()
@@ -105,6 +113,16 @@ class FurtherProcesses:
             release_run_folder()
         sys.stderr.flush()
         os._exit(code if code > 0 else 1)
+
+
+def _patiently(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a forked process does; one that has lost another lets that one end first."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        if _LOST_PEER.search(str(error)):
+            time.sleep(_PATIENCE)
+        raise
 
 
 def wait_for_cause(error: BaseException) -> None:
