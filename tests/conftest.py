@@ -1,12 +1,17 @@
-"""Small videos whose every pixel is known."""
+"""Small videos whose every pixel is known; and one thread of torch a process."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from known_videos import numbered_frames, write_lossless
+
+# Threads of torch wait for each other most of the time on cores that others use too; and no fork has them.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 Write = Callable[..., Path]
 
@@ -43,15 +48,6 @@ def make_video(tmp_path: Path) -> Write:
         return write_lossless(tmp_path / name, frames)
 
     return make
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads of torch wait for each other most of the time on cores that others use too; and no fork has them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "videos"

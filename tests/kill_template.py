@@ -104,7 +104,6 @@ def run(words: list[str], folder: str, die: list[Any] | None, signum: int) -> No
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
-    torch.set_num_threads(1)
     if die is not None:
         arm(die[0], Dying(die[1], signum))
     status = 0
@@ -136,6 +135,7 @@ def serve(lines: Any, answer: Callable[[str], Any]) -> None:
 
 
 if __name__ == "__main__":
+    lightframe.callbacks.EnvironmentReport._machine = "a machine\n"  # a process that asks is slower than these runs
 
     def _answer(text: str) -> None:
         sys.stdout.write(text)

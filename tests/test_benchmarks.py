@@ -21,7 +21,6 @@ WIDTH, HEIGHT, FRAMES = 64, 48, 80
 @pytest.fixture(scope="module")
 def parts() -> Iterator[SimpleNamespace]:
     """The benchmark's modules, which find each other as its script does: from its own folder."""
-    threads = torch.get_num_threads()
     sys.path.insert(0, str(BENCHMARKS))
     try:
         names = "bare check encoding flatness jobs ours peers pipeline plot report rounds sources summary targets"
@@ -29,7 +28,6 @@ def parts() -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(data=import_module("data"), **modules)
     finally:
         sys.path.remove(str(BENCHMARKS))
-        torch.set_num_threads(threads)  # measuring sets it to one
 
 
 @pytest.fixture(scope="module")

@@ -55,35 +55,22 @@ def test_a_whole_one(tmp_path: Path, whole: bytes) -> None:
         assert same(load_plain(path, mmap=mmap), make_checkpoint())
 
 
-def test_each_flipped_bit_is_found_or_harmless(tmp_path: Path, whole: bytes) -> None:
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(whole)
-    directory = zipfile.ZipFile(path).start_dir  # type: ignore[attr-defined]
-    rng = random.Random(5)
-    places = [rng.randrange(len(whole)) for _ in range(200)] + list(range(directory, len(whole), 2))
-    outcomes: Counter[str] = Counter()
-    for place in places:
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << rng.randrange(8)
-        path.write_bytes(damaged)
-        if check_checkpoint(path) is None:
-            assert same(load_plain(path), make_checkpoint()), place
-            outcomes["harmless"] += 1
-        else:
-            outcomes["found"] += 1
-    assert outcomes["found"] > outcomes["harmless"] > 0
-
-
 @pytest.mark.slow
-def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path, whole: bytes) -> None:
+def test_a_flipped_bit_is_found_or_harmless(tmp_path: Path, whole: bytes) -> None:
+    """Two bits of each byte; which ones changes from byte to byte."""
     path = tmp_path / "a.ckpt"
+    outcomes: Counter[str] = Counter()
     for place in range(len(whole)):
-        for bit in range(8):
+        for bit in (place % 4, place % 4 + 4):
             damaged = bytearray(whole)
             damaged[place] ^= 1 << bit
             path.write_bytes(damaged)
             if check_checkpoint(path) is None:
                 assert same(load_plain(path), make_checkpoint()), (place, bit)
+                outcomes["harmless"] += 1
+            else:
+                outcomes["found"] += 1
+    assert outcomes["found"] > outcomes["harmless"] > 0
 
 
 def test_the_mark_of_a_folder_is_found(tmp_path: Path, whole: bytes) -> None:

@@ -170,7 +170,6 @@ class Tells(LightFrameModule):
             torch.save(self.net.state_dict(), Path(self.trainer.default_root_dir) / "rank1.pt")
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes(tmp_path: Path) -> None:
     """DDP looks at what is trained alone, and needs no find_unused_parameters for the rest."""

@@ -101,8 +101,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def commands() -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("LIGHTFRAME_RUN_FOLDER", None)
+    environment = {key: value for key, value in os.environ.items() if key != "LIGHTFRAME_RUN_FOLDER"}
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(COMMANDS)],
         stdin=subprocess.PIPE,

@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
 def test_there_are_two_set_up_lines() -> None:
     assert re.findall(r"^pip install .*$", README, re.MULTILINE) == [
         "pip install . && lightframe fit --config examples/quickstart.yaml",
-        "pip install '.[test]' && pytest",
+        "pip install '.[test]' && pytest -n 2 --dist worksteal",
     ]
 
 

@@ -17,7 +17,6 @@ from lightframe import LightFrameModule, VideoDataModule
 from lightframe.callbacks import EMA, LastCheckpoint
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
     # Among 6 videos of a batch there need not be one of each class.
     pytest.mark.filterwarnings("ignore:No (positive|negative) samples:UserWarning"),
 ]

@@ -11,8 +11,6 @@ from typing_extensions import override
 from lightframe.callbacks import Checkpointer
 from lightframe.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Scored(LightningModule):
     """Logs a given value in each epoch."""

@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 CONVERTED = {("EvalTotal", "metric")}
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread", "known_machine", "elsewhere"),
+    pytest.mark.usefixtures("known_machine", "elsewhere"),
     # Lightning's advice on evaluating with several devices.
     pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders"),
 ]
@@ -168,11 +168,8 @@ def state(callback: Any, *folders: Path) -> Any:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The weights of a training without a callback."""
-    folder, threads = tmp_path_factory.mktemp("bare"), torch.get_num_threads()
-    torch.set_num_threads(1)  # as in each test: another number rounds otherwise
-    weights = train(folder / "run").weights(folder)
-    torch.set_num_threads(threads)
-    return weights
+    folder = tmp_path_factory.mktemp("bare")
+    return train(folder / "run").weights(folder)
 
 
 # The contract

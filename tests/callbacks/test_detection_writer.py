@@ -85,7 +85,6 @@ def test_nothing_found(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "predictions.json").is_file()
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders")
 def test_each_process_writes_its_own(root: Path, tmp_path: Path) -> None:
     def data() -> CocoDetectionDataModule:

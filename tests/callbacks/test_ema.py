@@ -33,7 +33,6 @@ Weights = dict[str, Tensor]
 DECAY, RAMP = 0.9, 5
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
 ]
 
@@ -836,7 +835,7 @@ def test_a_search_for_the_learning_rate_leaves_no_trace(folder: Path) -> None:
 
 
 @pytest.fixture
-def one_folder_each(tmp_path: Path, one_thread: None) -> Path:
+def one_folder_each(tmp_path: Path) -> Path:
     (tmp_path / "ranks").mkdir()
     return tmp_path / "ranks"
 

@@ -157,7 +157,7 @@ def test_a_quick_look_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("known_machine")
-def test_the_first_process_writes(tmp_path: Path, one_thread: None) -> None:
+def test_the_first_process_writes(tmp_path: Path) -> None:
     if not torch.distributed.is_available():
         pytest.skip("torch without torch.distributed")
     trainer = quiet_trainer(callbacks=[EnvironmentReport()], default_root_dir=tmp_path, devices=2, strategy="ddp_fork")

@@ -20,7 +20,6 @@ from lightframe import LightFrameModule, UsageError, VideoDataModule
 from lightframe.callbacks import EMA, EvalTotal
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),  # processes are forked
     # Lightning's advice on evaluating with several devices, which is what this is about.
     pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders"),
 ]

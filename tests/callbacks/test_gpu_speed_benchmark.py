@@ -23,8 +23,6 @@ from lightframe.callbacks import gpu_speed_benchmark as callback_module
 from lightframe.speed import Report, Row, Spread
 from lightframe.speed import own as own_module
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = {"iterations": 2}
 
 

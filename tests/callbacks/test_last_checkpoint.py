@@ -21,7 +21,6 @@ from lightframe.callbacks import LastCheckpoint, last_checkpoint
 from lightframe.callbacks.last_checkpoint import StoppedBySignal
 from lightframe.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 6  # in an epoch
 
 

@@ -266,7 +266,7 @@ class Telling(LightFrameModule):
 
 
 @pytest.fixture
-def two(one_thread: None) -> Any:
+def two() -> Any:
     if not torch.distributed.is_available():
         pytest.skip("torch without torch.distributed")
     return lambda **settings: quiet_trainer(devices=2, strategy="ddp_fork", **settings)

@@ -205,7 +205,6 @@ def test_the_sentence(clock: Clock, caplog: pytest.LogCaptureFixture, load: floa
     assert sentence.startswith(expected)
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_the_sentence_is_about_the_process_that_waits_longest(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,7 @@ from lightframe.cli import main
 from lightframe.datamodules import VideoError
 from lightframe.datamodules.sampler import EpochSampler
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
+pytestmark = pytest.mark.usefixtures("no_worker_is_left")
 
 SMALL = {"frames": 2, "stride": 1, "size": 16, "batch_size": 2, "num_workers": 0}
 

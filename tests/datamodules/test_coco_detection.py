@@ -236,7 +236,6 @@ def test_the_batches_of_a_run(root: Path) -> None:
     assert [batch.index.tolist() for batch in net.seen["val"]] == [[0, 1], [2], [0, 1], [2]]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_the_same_whatever_the_workers(root: Path) -> None:
     seen = []
     for workers in (0, 2):
@@ -248,7 +247,6 @@ def test_the_same_whatever_the_workers(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.usefixtures("one_thread")
 def test_a_run_goes_on_where_it_was_stopped(root: Path, tmp_path: Path, workers: int) -> None:
     settings = {"num_workers": workers, "augment": ["photometric", "flip"]}
 
@@ -399,7 +397,6 @@ def test_a_category_that_is_no_class(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.usefixtures("one_thread")
 # torchvision leaves the file open whose pixels it cannot read.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO")
 def test_a_damaged_image_is_named(root: Path, workers: int) -> None:
@@ -437,7 +434,6 @@ def test_a_metric_as_an_object(root: Path) -> None:
     assert -1 <= logged["val/AP50"] <= 1
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders")
 def test_two_processes_train_and_evaluate(root: Path, tmp_path: Path) -> None:
     """With an image without objects on one of them; every parameter has a gradient on both."""

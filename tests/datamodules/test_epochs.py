@@ -15,7 +15,7 @@ from typing_extensions import override
 from lightframe import UsageError, VideoBatch, VideoDataModule
 from lightframe.datamodules.sampler import EpochSampler
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
+pytestmark = pytest.mark.usefixtures("no_worker_is_left")
 
 VIDEOS = 11
 SMALL = {"frames": 2, "stride": 1, "size": 8, "batch_size": 2, "num_workers": 0}

@@ -19,7 +19,6 @@ SMALL = {"frames": 2, "stride": 1, "size": 16, "batch_size": 2, "num_workers": 0
 AUGMENT = {"random_resized_crop": {}, "flip": {}, "random_erasing": {"p": 1.0}}
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),  # the processes are forked
     pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed"),
     # Lightning's advice on what tests do for being quick, and on evaluating with several devices.
     pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders"),

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from lightframe import VideoDataModule
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
+pytestmark = pytest.mark.usefixtures("no_worker_is_left")
 
 # Which videos, and a checksum of their pixels and labels; not Lightning's number of the epoch: resumed where one ended,
 # with max_steps, it counts it twice.

@@ -206,7 +206,6 @@ def disc(size, radius):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.usefixtures("one_thread")
 def test_each_motion_is_what_its_name_says(seed):
     size, last = 64, 4
     clips = shape_in_the_middle(same_world(seed, last + 1, size))
@@ -281,7 +280,6 @@ def accuracy(train, test, frames, steps=300):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_no_single_frame_tells_the_class():
     train, test = clips_of_every_class(0, 80), clips_of_every_class(1, 30)
     count, chance = len(test[1]), 1 / len(MOTIONS)

@@ -13,7 +13,7 @@ from lightframe.datamodules.video_index import INDEX_NAME, index_table, write_in
 from lightframe.errors import UsageError
 from lightframe.tools.video_record import VideoFile, video_record
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")
+pytestmark = pytest.mark.usefixtures("no_worker_is_left")
 
 SMALL = {"frames": 2, "stride": 1, "size": 8, "batch_size": 2, "num_workers": 0}
 

@@ -15,7 +15,7 @@ from lightframe import LightFrameModule, VideoDataModule
 from lightframe.datamodules import SyntheticCocoDataModule
 from lightframe.datamodules.interrupts import interrupts_held_back
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_worker_is_left")  # the processes are forked
+pytestmark = pytest.mark.usefixtures("no_worker_is_left")  # the processes are forked
 
 SMALL = {"frames": 2, "stride": 1, "size": 16, "batch_size": 2, "num_workers": 2}
 HOOKS = ["on_train_batch_end", "on_validation_batch_end", "on_validation_end", "on_train_epoch_end"]

@@ -68,7 +68,6 @@ class Evaluating(pl.LightningModule):
         path.write_text(json.dumps([exact, len(self.metric.detections)]))
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 @pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders")
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")  # of the process without images

@@ -12,8 +12,6 @@ from lightframe.errors import UsageError
 from lightframe.speed import Report, Row, Setting, Spread
 from lightframe.tools import benchmark
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = ["benchmark", "--device=cpu", "--nets=tiny3d", "--iterations=2"]
 
 
