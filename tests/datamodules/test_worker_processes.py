@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,14 +93,28 @@ def test_they_do_not_hear_an_interrupt(videos: VideoDataModule) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows")
-def test_an_interrupt_waits_and_is_not_lost() -> None:
-    passed = []
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_interrupt_waits_and_is_not_lost(threads: int) -> None:
+    """Also where another thread is there to hear it."""
+    passed, over = [], threading.Event()
+    others = [threading.Thread(target=over.wait) for _ in range(threads)]
+    for one in others:
+        one.start()
 
     def interrupted() -> None:
         with interrupts_held_back():
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)  # in which the other thread wakes up
             passed.append("the end")
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    finally:
+        over.set()
+        for one in others:
+            one.join()
     assert passed == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
