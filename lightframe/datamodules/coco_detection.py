@@ -1,13 +1,10 @@
 """CocoDetectionDataModule: images with boxes, in COCO's format, as batches for torchvision's detectors."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from lightframe.arguments import check_whole
@@ -16,9 +13,8 @@ from lightframe.datamodules.coco_annotations import category_labels, category_na
 from lightframe.datamodules.coco_dataset import CocoDataset
 from lightframe.datamodules.coco_sources import Source, Split, find_splits
 from lightframe.datamodules.detection_batch import DetectionBatch
-from lightframe.datamodules.interrupts import interrupts_held_back
-from lightframe.datamodules.loader import StartWorker, as_it_is, default_workers
-from lightframe.datamodules.sampler import EpochSampler, training_position
+from lightframe.datamodules.loader import StartWorker, WorkerLoader, as_it_is, default_workers
+from lightframe.datamodules.resumable import ResumableDataModule
 from lightframe.datamodules.settings import check_workers, read_classes
 from lightframe.errors import UsageError
 
@@ -33,7 +29,7 @@ else:
 BACKGROUND = "background"
 
 
-class DetectionLoader(DataLoader[Any]):
+class DetectionLoader(WorkerLoader):
     """Yields `DetectionBatch`es; an error that a worker handed over in place of one is raised here, in one sentence."""
 
     # A generator, so that its workers begin when the first batch is asked for: Lightning makes the iterator of a
@@ -47,12 +43,8 @@ class DetectionLoader(DataLoader[Any]):
                     del batch  # an error that holds itself holds the workers too, until they are killed
             yield batch
 
-    def _begin(self) -> Iterator[Any]:
-        with interrupts_held_back():  # in which workers start, so that Ctrl-C is the training process's alone
-            return super().__iter__()
 
-
-class CocoDetectionDataModule(LightningDataModule):
+class CocoDetectionDataModule(ResumableDataModule):
     """Images with boxes, listed by annotation files of COCO's format, as `DetectionBatch(images, targets, index)`.
 
     Class 0 is the background, as torchvision's detectors count; the categories follow, in the order of their ids, so
@@ -111,8 +103,6 @@ class CocoDetectionDataModule(LightningDataModule):
         self._names = _without_background(read_classes(classes))
         self._found: dict[str, Any] = {}
         self._datasets: dict[str, CocoDataset] = {}
-        self._resume = (0, 0)
-        self._sampler: EpochSampler | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -168,9 +158,7 @@ class CocoDetectionDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the annotations and look for the images, so that nothing is noticed only after an epoch."""
         if stage == "fit":
-            if self.trainer:
-                # Of a fit before this one nothing counts but how many epochs it had; a checkpoint is read later.
-                self._resume, self._sampler = (self.trainer.current_epoch, 0), None
+            self.begin_fit()
             self.dataset("train")
             if self.has("val"):
                 self.dataset("val")
@@ -179,19 +167,15 @@ class CocoDetectionDataModule(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DetectionLoader:
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        self._sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *self._position())
+        sampler = self.epoch_sampler(self.dataset("train"), self.seed, self.batch_size)
         # What is left over comes first in some other epoch.
-        drop_last = self._sampler.num_samples >= self.batch_size
-        return self._loader("train", sampler=self._sampler, drop_last=drop_last)
+        return self._loader("train", sampler=sampler, drop_last=sampler.num_samples >= self.batch_size)
 
     @override
     def val_dataloader(self) -> DetectionLoader | list[Any]:
         if self.has("val"):
             return self._loader("val")
-        # Lightning takes an empty list for "no validation", and warns that this may be a mistake; here it is none.
-        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
-        return []
+        return self.no_loader()
 
     @override
     def test_dataloader(self) -> DetectionLoader:
@@ -219,13 +203,6 @@ class CocoDetectionDataModule(LightningDataModule):
         )
 
     @override
-    def on_exception(self, exception: BaseException) -> None:
-        # After an error in validation Lightning ends the workers of validation; those of training would stay until
-        # somebody lets go of the trainer, in a notebook for ever.
-        if self.trainer:
-            self.trainer.fit_loop.teardown()
-
-    @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if not isinstance(batch, DetectionBatch):
             return batch
@@ -237,9 +214,8 @@ class CocoDetectionDataModule(LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """The classes, and the epoch and how many of its samples all processes together have been trained on."""
-        epoch, done = self._position()
-        return {"classes": self.classes, "epoch": epoch, "done": done}
+        """The classes, and the place in training."""
+        return {"classes": self.classes, **super().state_dict()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -251,16 +227,7 @@ class CocoDetectionDataModule(LightningDataModule):
                 f"the checkpoint was trained on other classes ({', '.join(state_dict['classes'][1:])}) than the data "
                 f"has ({', '.join(self.classes[1:])}): give classes, in that order"
             )
-        self._resume = (state_dict["epoch"], state_dict["done"])
-        # Lightning looks for the place in an epoch in the loader alone.
-        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
-
-    def _position(self) -> tuple[int, int]:
-        """The epoch that training is in, and how many of its samples are done, those of all processes."""
-        if not (self.trainer and self._sampler and self._sampler.begun):
-            return self._resume
-        epoch, batches = training_position(self.trainer, self._sampler.epoch)
-        return epoch, batches * self.batch_size * self.trainer.world_size
+        super().load_state_dict(state_dict)
 
     def settings(self) -> dict[str, Any]:
         """The arguments, as plain values, with which evaluation sees what training saw."""

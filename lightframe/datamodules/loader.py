@@ -20,7 +20,15 @@ from lightframe.errors import UsageError
 from lightframe.stop_signal import OutliveSigterm
 
 
-class VideoLoader(DataLoader[Any]):
+class WorkerLoader(DataLoader[Any]):
+    """A DataLoader whose workers leave Ctrl-C to the training process."""
+
+    def _begin(self) -> Iterator[Any]:
+        with interrupts_held_back():  # in which workers start
+            return super().__iter__()
+
+
+class VideoLoader(WorkerLoader):
     """Yields the batches of `Batches`; what could not be read for them goes to the data set's `skipped`.
 
     A batch is None when not one of its videos could be read, which happens in evaluation only.
@@ -57,10 +65,6 @@ class VideoLoader(DataLoader[Any]):
             if number == last:
                 return  # what comes now is the next epoch
             asked = time.perf_counter()
-
-    def _begin(self) -> Iterator[Any]:
-        with interrupts_held_back():  # in which workers start, so that Ctrl-C is the training process's alone
-            return super().__iter__()
 
     def _begun(self) -> Iterator[Any] | None:
         """The epoch that the workers have begun, which is this one."""

@@ -1,6 +1,5 @@
 """VideoDataModule: folders of videos as batches of clips."""
 
-import warnings
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
@@ -20,7 +18,8 @@ from lightframe.datamodules.dataset import VideoDataset
 from lightframe.datamodules.decoding import check_decoder, describe_decoder
 from lightframe.datamodules.loader import VideoLoader, default_workers, make_loader
 from lightframe.datamodules.reader import VideoReader
-from lightframe.datamodules.sampler import EpochSampler, training_position
+from lightframe.datamodules.resumable import ResumableDataModule
+from lightframe.datamodules.sampler import EpochSampler
 from lightframe.datamodules.sampling import build_sampling
 from lightframe.datamodules.settings import check_settings, read_classes, resolve_transform
 from lightframe.datamodules.skipped import SkippedVideos, error_limit, without_broken
@@ -41,7 +40,7 @@ else:
     AugmentLike = str | list[Any] | dict[str, Any]
 
 
-class VideoDataModule(LightningDataModule):
+class VideoDataModule(ResumableDataModule):
     """Videos in class folders, or named by annotation files, as batches of clips.
 
     The batches are `VideoBatch(video, label, index)`: workers send uint8, and floats are made and normalised on the
@@ -164,8 +163,6 @@ class VideoDataModule(LightningDataModule):
         self.splits = Splits(root, given, val_fraction, read_classes(classes), seed)
         self.decoder, self.device, self.index = decoder, device, index
         self._datasets: dict[str, VideoDataset] = {}
-        self._resume = (0, 0)
-        self._sampler: EpochSampler | None = None
         self._indices: list[int] = []
 
     @property
@@ -184,9 +181,7 @@ class VideoDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Find the videos and check their labels, so that nothing is noticed only after an epoch."""
         if stage == "fit":
-            if self.trainer:
-                # Of a fit before this one nothing counts but how many epochs it had; a checkpoint is read later.
-                self._resume, self._sampler = (self.trainer.current_epoch, 0), None
+            self.begin_fit()
             self._videos()
             self.augmentations.try_out(self.frames)
             self.dataset("train")
@@ -237,15 +232,12 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def train_dataloader(self) -> VideoLoader:
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if (count := len(self.dataset("train"))) < world_size:
+        if (count := len(self.dataset("train"))) < self.ranks[1]:
             raise UsageError(
-                f"{world_size} devices cannot share {count} training video{'s' if count > 1 else ''}: give "
+                f"{self.ranks[1]} devices cannot share {count} training video{'s' if count > 1 else ''}: give "
                 f"--trainer.devices {count} or fewer, or more videos"
             )
-        begin = self._position()
-        sampler = EpochSampler(self.dataset("train"), self.seed, rank, world_size, *begin, length=self.epoch_length)
-        self._sampler = sampler
+        sampler = self.epoch_sampler(self.dataset("train"), self.seed, self._videos(), self.epoch_length)
         # A last batch of one clip breaks batch norm; what is left over comes first in some other epoch.
         drop_last = sampler.num_samples >= self._videos()
         return self._loader("train", self._videos(), sampler=sampler, drop_last=drop_last)
@@ -254,9 +246,7 @@ class VideoDataModule(LightningDataModule):
     def val_dataloader(self) -> VideoLoader | list[Any]:
         if self.splits.has("val"):
             return self._loader("val", self._device_batch_size())
-        # Lightning takes an empty list for "no validation", and warns that this may be a mistake; here it is none.
-        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
-        return []
+        return self.no_loader()
 
     @override
     def test_dataloader(self) -> VideoLoader:
@@ -265,13 +255,6 @@ class VideoDataModule(LightningDataModule):
     @override
     def predict_dataloader(self) -> VideoLoader:
         return self._loader("predict", self._videos_in_views())
-
-    @override
-    def on_exception(self, exception: BaseException) -> None:
-        # After an error in validation Lightning ends the workers of validation; those of training would stay until
-        # somebody lets go of the trainer, in a notebook for ever.
-        if self.trainer:
-            self.trainer.fit_loop.teardown()
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -323,31 +306,21 @@ class VideoDataModule(LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """The classes, the epoch, how many of its samples all processes were trained on, and what could not be read."""
+        """The classes, the place in training, and what could not be read."""
         classes = self.classes if self.splits.knows_classes else None
-        epoch, done = self._position()
         own = {split: data.skipped.state(data.paths) for split, data in self._datasets.items()}
         everyone = gather_for_checkpoint(self.trainer, own)
         skipped = {split: dict(ChainMap(*(one.get(split, {}) for one in everyone))) for split in own}
-        return {"classes": classes, "epoch": epoch, "done": done, "skipped": skipped}
+        return {"classes": classes, **super().state_dict(), "skipped": skipped}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["classes"] is not None:
             self.splits.restore_classes(state_dict["classes"])
-        self._resume = (state_dict["epoch"], state_dict["done"])
+        super().load_state_dict(state_dict)
         for split, skipped in state_dict["skipped"].items():
             if split in self._datasets:
                 self._datasets[split].skipped.restore(skipped, self._datasets[split].paths)
-        # Lightning looks for the place in an epoch in the loader alone.
-        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
-
-    def _position(self) -> tuple[int, int]:
-        """The epoch that training is in, and how many of its samples are done, those of all processes."""
-        if not (self.trainer and self._sampler and self._sampler.begun):
-            return self._resume
-        epoch, batches = training_position(self.trainer, self._sampler.epoch)
-        return epoch, batches * self._videos() * self.trainer.world_size
 
     def settings(self) -> dict[str, Any]:
         """The arguments, as plain values, with which evaluation sees what training saw."""
