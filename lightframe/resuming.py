@@ -15,9 +15,10 @@ from lightframe.random_state import random_state, restore_random_state
 class Resuming:
     """Puts into an adapter's checkpoints what a training needs to go on exactly, and takes it out again.
 
-    That are the states of all random number generators and the running values of the epoch, of each process; the
-    metrics of validations before; and, in a checkpoint that is saved at the end of an epoch, what Lightning does with
-    the epoch only after that: log its values, and step the schedules that watch a metric.
+    That are, of each process, the states of all random number generators, the running values of the epoch and, between
+    two optimizer steps, the gradients that are accumulated; the metrics of validations before; and, in a checkpoint
+    that is saved at the end of an epoch, what Lightning does with the epoch only after that: log its values, and step
+    the schedules that watch a metric.
 
     Args:
         values: of the training phase.
@@ -32,7 +33,11 @@ class Resuming:
     def state(self, module: LightningModule) -> dict[str, Any]:
         """For a checkpoint. All processes must call it, unless one has met an error: then its own is all."""
         trainer = module.trainer
-        own = {"random": random_state(module.device), "epoch_values": self.values.state()}
+        own = {
+            "random": random_state(module.device),
+            "epoch_values": self.values.state(),
+            "gradients": accumulated_gradients(module),
+        }
         logged = self._epoch_end is None or self._epoch_end["epoch"] != trainer.current_epoch
         return {
             "ranks": gather_for_checkpoint(trainer, own),
@@ -90,6 +95,8 @@ class Resuming:
         own = ranks[trainer.global_rank]
         restore_random_state(own["random"], module.device)
         self.values.load_state(own["epoch_values"])
+        for name, gradient in own["gradients"].items():
+            module.get_parameter(name).grad = gradient.to(module.device)
 
     def _end_epoch(self, trainer: Trainer, state: dict[str, Any]) -> None:
         if (end := state["epoch_end"]) is None:
@@ -98,6 +105,16 @@ class Resuming:
             logger.log_metrics({**end["values"], "epoch": end["epoch"]}, step=end["step"])
         if end["plateaus"]:
             step_plateaus(trainer, end["epoch"])
+
+
+def accumulated_gradients(module: LightningModule) -> dict[str, Tensor]:
+    """The gradients of this process that the next optimizer step will add to, by parameter; none where one was made."""
+    loop: Any = module.trainer.fit_loop.epoch_loop
+    progress = loop.batch_progress
+    if progress.current.processed % module.trainer.accumulate_grad_batches == 0 or progress.is_last_batch:
+        return {}
+    named = module.named_parameters()
+    return {name: one.grad.detach().cpu().clone() for name, one in named if one.grad is not None}
 
 
 def step_plateaus(trainer: Trainer, epoch: int | None = None) -> None:

@@ -35,8 +35,9 @@ class LastCheckpoint(Checkpoint):
     training ends with the step that it is at: all processes agree on it, so one of them may be signalled or all. On
     Slurm a job that got SIGUSR1 is put back into the queue, as Lightning does.
 
-    It is saved only where a run goes on exactly: between optimizer steps, never between the last batch before a
-    validation and that validation, which Lightning would leave out. A validation that is broken off is made again.
+    It is saved only where a run goes on exactly: behind an optimizer step or in a validation, never between the last
+    batch before a validation and that validation, which Lightning would leave out. A validation that is broken off is
+    made again.
 
     Args:
         every_minutes: how old it may become within an epoch; null: any age.
