@@ -30,6 +30,7 @@ def newest_whole(
     """The newest checkpoint (`*.ckpt`, by the time it was written) in a folder and those below that is whole.
 
     The newest is checked first, and the first that is whole ends the search: it takes no longer with many large ones.
+    In one folder last.ckpt goes before the others, none of which is of a later step: a copy may have lost the times.
 
     Args:
         folder: of one run or of many, such as `runs`; it need not be there.
@@ -42,15 +43,23 @@ def newest_whole(
     """
     times = {path: time for path, time in _checkpoints(Path(folder), depth) if before is None or time < before}
     damaged: dict[Path, str] = {}
+    for path in _newest_first(times):
+        reason = _unfit(path, resumable)
+        if reason is None:
+            return Found(path, damaged)
+        if reason:
+            damaged[path] = reason
+    return Found(None, damaged)
+
+
+def _newest_first(times: dict[Path, int]) -> list[Path]:
+    """Checkpoints in the order in which they are tried."""
+    order: list[Path] = []
     for _, group in groupby(sorted(times, key=lambda path: times[path], reverse=True), key=lambda path: times[path]):
         paths = list(group)
-        for path in sorted(paths, key=_global_step, reverse=True) if len(paths) > 1 else paths:
-            reason = _unfit(path, resumable)
-            if reason is None:
-                return Found(path, damaged)
-            if reason:
-                damaged[path] = reason
-    return Found(None, damaged)
+        order += sorted(paths, key=_global_step, reverse=True) if len(paths) > 1 else paths
+    folders = list(dict.fromkeys(path.parent for path in order))
+    return sorted(order, key=lambda path: (folders.index(path.parent), not re.match(r"last(-v\d+)?\.ckpt$", path.name)))
 
 
 def _unfit(path: Path, resumable: bool) -> str | None:

@@ -154,19 +154,25 @@ def local_path(path: str | Path) -> Path | None:
 
 
 def _offer(path: Path, resumable: bool) -> str:
-    """The newest whole checkpoint that is older than `path`: of the same run, else of those beside it."""
+    """The newest whole checkpoint that is older than `path`: of the same run, else of those beside it.
+
+    Of a folder it is the newest in there.
+    """
     try:
         before = path.stat().st_mtime_ns
     except (OSError, ValueError):  # not there, or a name that no file can have
         before = None
     runs = [folder.parent for folder in path.parents if folder.name.startswith("run_")]
     places: list[dict[str, Any]] = [{"folder": path.parent, "depth": 1}, *({"folder": folder} for folder in runs[:1])]
+    if is_folder := before is not None and path.is_dir():
+        before, places = None, [{"folder": path}]
     for place in places:
         for kind in [True] if resumable else [True, False]:
             found = newest_whole(**place, resumable=kind, before=before)
             if found.path is not None:
                 return f"go on with --ckpt_path {found.path}"
-    return f"there is no whole one {'before it' if before else 'beside it'}"
+    where = "in it" if is_folder else "before it" if before else "beside it"
+    return f"there is no whole one {where}; --ckpt_path last is the newest of all runs"
 
 
 def _os_error(error: BaseException, outer: BaseException | None) -> OSError | None:

@@ -72,11 +72,28 @@ def test_what_is_no_checkpoint_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_weights_only_is_nothing_to_resume_from(tmp_path: Path) -> None:
-    whole = make(tmp_path / "run_0/last.ckpt", 1)
+    whole = make(tmp_path / "run_0/first.ckpt", 1)
     weights = make(tmp_path / "run_0/weights.ckpt", 2, weights_only=True)
     torch.save({"net.weight": torch.ones(1)}, tmp_path / "other.ckpt")  # a plain state_dict is no checkpoint
     assert newest_whole(tmp_path, resumable=True) == (whole, {})
     assert newest_whole(tmp_path) == (weights, {})
+
+
+def test_in_one_folder_last_goes_before_the_others(tmp_path: Path) -> None:
+    """A copy of the folder may have lost the times; of two of its kind, or two folders, the newer one goes first."""
+    last = make(tmp_path / "run_0/last.ckpt", 1)
+    best = make(tmp_path / "run_0/best.ckpt", 3)
+    assert newest_whole(tmp_path) == (last, {})
+    again = make(tmp_path / "run_0/last-v1.ckpt", 2)
+    assert newest_whole(tmp_path) == (again, {})
+    make(tmp_path / "run_1/last.ckpt", 2)
+    assert newest_whole(tmp_path) == (again, {})
+    damage(again)
+    damage(last)
+    assert newest_whole(tmp_path).path == best
+    assert list(newest_whole(tmp_path).damaged) == [again, last]
+    other = make(tmp_path / "run_1/lasting.ckpt", 4)
+    assert newest_whole(tmp_path).path == tmp_path / "run_1/last.ckpt" != other
 
 
 def test_files_of_one_moment_go_by_their_steps(tmp_path: Path) -> None:

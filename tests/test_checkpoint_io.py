@@ -202,6 +202,9 @@ def test_the_one_before_a_damaged_one_is_offered(tmp_path: Path) -> None:
     cut(tmp_path / "runs/run_0/checkpoints/old.ckpt")
     with pytest.raises(DamagedCheckpointError, match="there is no whole one before it"):
         io.load_checkpoint(folder / "b.ckpt")
+    run_2 = tmp_path / "runs/run_2"
+    with pytest.raises(DamagedCheckpointError, match=r"run_2' is a folder: go on with --ckpt_path .*run_2.new\.ckpt"):
+        io.load_checkpoint(run_2)
     with pytest.raises(DamagedCheckpointError, match=r"there is no file '.*c\.ckpt': go on with .*new\.ckpt"):
         io.load_checkpoint(folder / "c.ckpt")
     for name in ("x" * 300, "a\0b"):
