@@ -52,6 +52,9 @@ class explained:  # used as the functions of contextlib are, at a tenth of their
         if not isinstance(error, _OF_ARGUMENTS) or isinstance(error, (UsageError, *_OF_DEVICES)):
             return
         words = str(error).strip().split("\n")[0][:240]
+        # torch tells of a loader's worker that died wherever the main process is at that moment.
+        if words.startswith("DataLoader worker (pid"):
+            return
         below = traceback.tb_next if traceback is not None else None  # behind the frame of the `with` itself
         if type(error).__module__ == "builtins" and not words.startswith("CUDA error") and raised_by_libraries(below):
             raise UsageError(f"{self.what()}: {words or type(error).__name__}") from error

@@ -49,6 +49,15 @@ def test_other_errors_stay_as_they_are(call, kind):
     assert not isinstance(raised.value, UsageError)
 
 
+def test_a_worker_that_died_is_no_matter_of_what_was_done_then():
+    """torch raises this from a signal handler, anywhere."""
+    with pytest.raises(AssertionError) as raised, explained(lambda: "the net cannot take this"):
+        torch._assert(False, "DataLoader worker (pid 3) is killed by signal: Killed. ")
+    assert not isinstance(raised.value, UsageError)
+    with pytest.raises(UsageError), explained(lambda: "the net cannot take this"):
+        torch._assert(False, "anything else")
+
+
 def test_a_usage_error_stays_as_it_is():
     with pytest.raises(UsageError, match=r"^plain$"), explained(lambda: "not this"):
         raise UsageError("plain")

@@ -27,6 +27,9 @@ _SHAPES = re.compile(
     re.IGNORECASE,
 )
 
+# What torch says of it, wherever the main process is at that moment.
+_DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (?:is )?(killed by signal: \w+|exited unexpectedly)")
+
 
 def mendable(error: BaseException) -> Exception | None:
     """What the user can mend among an error and its causes; None where the whole traceback is of more use."""
@@ -43,6 +46,13 @@ def mendable(error: BaseException) -> Exception | None:
             f"port {port[1] if port else ''} of this machine, by which the processes find each other, is in use, as by "
             "another training: give a free one as MASTER_PORT=29501 before the command, or leave MASTER_PORT out"
         )
+    if worker := next(filter(None, (_DEAD_WORKER.match(str(cause)) for cause in chain)), None):
+        return UsageError(
+            f"a worker process of the loader has died ({worker[1]}): by hand, or the memory is full (fewer num_workers "
+            "or a smaller batch_size take less); a training goes on with --ckpt_path last"
+        )
+    if twice := re.search(r"more than one stateful callback of type `(\w+)`", str(origin)):
+        return UsageError(f"there are two callbacks {twice[1]}: leave one of them out, such as the one that was typed")
     if isinstance(origin, AttributeError | TypeError) and "VideoBatch" in str(origin):
         return UsageError(
             f"{origin}: without a loss, the net takes the whole batch and gives its own loss: give --model.loss ce, or "

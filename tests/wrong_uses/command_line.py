@@ -228,6 +228,12 @@ CLASSES = [
     typed(
         "the best of nothing", "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.save_top_k=3", "monitor=None"
     ),
+    typed(
+        "the same callback twice",
+        "--trainer.callbacks+=lightframe.callbacks.EMA --trainer.callbacks+=lightframe.callbacks.EMA",
+        "two callbacks EMA",
+        "leave one of them out",
+    ),
     typed("a logger mistyped", "--trainer.logger=CSVLoger", "no class 'CSVLoger'", "did you mean 'CSVLogger'"),
 ]
 
