@@ -232,7 +232,9 @@ class LightFrameCLI(LightningCLI):
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
         # A resumed run has a folder of its own; a ModelCheckpoint of the user's keeps the best of what it saves there.
         warnings.filterwarnings("ignore", message="The dirpath has changed from")
-        defaults["callbacks"] = given + self._callbacks(given, settings, bool(defaults["logger"]))
+        callbacks = given + self._callbacks(given, settings, bool(defaults["logger"]))
+        # What last.ckpt has knows what the others have saved.
+        defaults["callbacks"] = sorted(callbacks, key=lambda one: isinstance(one, LastCheckpoint))
         return super().instantiate_trainer(**{**defaults, **kwargs})
 
     def _loggers(self) -> list[Logger]:
@@ -253,7 +255,6 @@ class LightFrameCLI(LightningCLI):
             (self.subcommand == "predict" and not self._detects, PredictionWriter, PredictionWriter),
             (self.subcommand == "predict" and self._detects, DetectionWriter, DetectionWriter),
             (self.subcommand != "predict" and self._detects, EvalTotal, lambda: EvalTotal("coco_map")),
-            # Behind the one above: what it saves knows what that has saved.
             (saves, LastCheckpoint, LastCheckpoint),
         ]
         return [make() for wants, kind, make in wanted if wants and not any(isinstance(one, kind) for one in given)]
@@ -287,8 +288,8 @@ class LightFrameCLI(LightningCLI):
         if self.run_folder is None or not self.trainer.is_global_zero:
             return
         lines = {"Run folder": str(self.run_folder)}
-        checkpoint = self.trainer.checkpoint_callback
-        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
+        best = (one for one in self.trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint))
+        if (checkpoint := next(best, None)) is not None and checkpoint.best_model_path:
             score = checkpoint.best_model_score
             shown = f" ({checkpoint.monitor} {score:.4f})" if score is not None else ""
             lines["Best checkpoint"] = _relative(checkpoint.best_model_path) + shown
@@ -340,7 +341,8 @@ def main(args: Sequence[str] | None = None) -> None:
         # Lightning shuts down in order after Ctrl-C, and leaves with exit code 1.
         if isinstance(left, SystemExit) and (left.code != 1 or not isinstance(left.__context__, KeyboardInterrupt)):
             raise
-        print("lightframe: stopped", file=sys.stderr)
+        way = "; --ckpt_path last goes on from the last checkpoint" if words[:1] == ["fit"] else ""
+        print(f"lightframe: stopped{way}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if isinstance(error, ProcessExitedException) and error.exit_code > 128:

@@ -9,6 +9,7 @@ import torch
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightframe.callbacks import LastCheckpoint
 from lightframe.cli.last_checkpoint import name_last, release_last, runs_folder
 from lightframe.errors import UsageError
 
@@ -129,3 +130,27 @@ def test_a_job_that_always_says_last(run: Any, workplace: Path, capsys: pytest.C
     assert "LIGHTFRAME_LAST_CHECKPOINT" not in os.environ
     run("test", "--ckpt_path=last", "--data.root=videos", "--data.num_workers=0", "--trainer.accelerator=cpu")
     assert f"--ckpt_path last is {second}/checkpoints/" in capsys.readouterr().err
+
+
+def test_one_with_other_settings_knows_what_the_best_was(
+    run: Any, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It saves behind the others, wherever it stands in the config."""
+    known = []
+
+    def end(self: LastCheckpoint, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if not trainer.sanity_checking:
+            (best,) = (
+                state["best_model_path"]
+                for name, state in torch.load(self.path, weights_only=True)["callbacks"].items()
+                if name.startswith("Checkpointer")
+            )
+            known.append(best != "" and Path(best).is_file())
+
+    original = LastCheckpoint.on_validation_end
+    monkeypatch.setattr(LastCheckpoint, "on_validation_end", end)
+    last = ["--trainer.callbacks+=LastCheckpoint", "--trainer.callbacks.every_minutes=5"]
+    run("fit", *FIT, *last, "--trainer.val_check_interval=0.5")
+    assert known == [True, True]
+    assert "Best checkpoint:" in capsys.readouterr().out
