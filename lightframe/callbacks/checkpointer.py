@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -31,7 +32,7 @@ class Checkpointer(ModelCheckpoint):
         weights_only: save no more than the net's weights, from which no training goes on.
 
     Raises:
-        UsageError: `mode`, `keep` or `every_n_epochs` make no sense.
+        UsageError: `mode`, `keep`, `every_n_epochs` or `filename` make no sense.
 
     >>> Checkpointer("val/loss", keep=3).format_checkpoint_name({"epoch": 4, "val/loss": 0.25})
     'best-epoch=004-loss=0.2500.ckpt'
@@ -53,6 +54,10 @@ class Checkpointer(ModelCheckpoint):
             raise UsageError(f"keep={keep}: give how many checkpoints are kept, from 1 on, or null for all")
         if every_n_epochs < 1:
             raise UsageError(f"every_n_epochs={every_n_epochs}: give a number of epochs from 1 on")
+        try:
+            list(Formatter().parse(filename or ""))
+        except ValueError as error:
+            raise UsageError(f"filename '{filename}': {error}; give one such as '{{epoch}}-{{val/top1:.3f}}'") from None
         if monitor is None:
             default, mode = "epoch={epoch:03d}-step={step}", "max"
         else:

@@ -154,6 +154,7 @@ def test_weights_only(tmp_path: Path) -> None:
         ({"mode": "best"}, "mode must be min or max, got 'best'"),
         ({"keep": 0}, "keep=0: give how many"),
         ({"every_n_epochs": 0}, "every_n_epochs=0: give a number"),
+        ({"filename": "{epoch}-{val/loss:.3f"}, r"filename '{epoch}-{val/loss:.3f': .*; give one such as"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
