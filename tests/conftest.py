@@ -1,6 +1,7 @@
 """Small videos whose every pixel is known; and one thread of torch a process."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from known_videos import numbered_frames, write_lossless
 # Threads of torch wait for each other most of the time on cores that others use too; and no fork has them.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+# A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[..., Path]
 
