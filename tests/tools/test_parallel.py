@@ -1,7 +1,6 @@
 """Work in processes that may die or hang. `eval` is the work: it is known to every process, and can do anything."""
 
 import multiprocessing
-import os
 import signal
 from multiprocessing import forkserver
 from pathlib import Path
@@ -82,7 +81,8 @@ def test_numbers_that_make_no_sense(workers: int, limit: float) -> None:
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no server of forks here")
 def test_ctrl_c_while_the_workers_start_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     start = forkserver.ensure_running
-    monkeypatch.setattr(forkserver, "ensure_running", lambda: (os.kill(os.getpid(), signal.SIGINT), start()))
+    # To this thread: another one may hear a signal to the process late, in the midst of whatever this one does then.
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: (signal.raise_signal(signal.SIGINT), start()))
     with pytest.raises(KeyboardInterrupt):
         list(in_processes(eval, ["1"], 1))
     monkeypatch.undo()
