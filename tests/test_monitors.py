@@ -24,8 +24,17 @@ def test_what_is_logged_or_no_value_of_validation():
 @pytest.mark.parametrize(
     ("callbacks", "scheduler", "message"),
     [
-        ([EarlyStopping("val/top5")], None, r"EarlyStopping goes by 'val/top5', .*did you mean 'val/top1'\?"),
-        ([ModelCheckpoint(monitor="val/los")], None, r"ModelCheckpoint goes by 'val/los', .*did you mean 'val/loss'\?"),
+        ([EarlyStopping("val/top5")], None, r"EarlyStopping monitors 'val/top5', .*did you mean 'val/top1'\?"),
+        (
+            [ModelCheckpoint(monitor="val/los")],
+            None,
+            r"ModelCheckpoint monitors 'val/los', .*did you mean 'val/loss'\?",
+        ),
+        (
+            [ModelCheckpoint(filename="{epoch}-{val/top1:.3f}-{val/top5:.3f}")],
+            None,
+            r"ModelCheckpoint's filename has 'val/top5', .*did you mean 'val/top1'\?",
+        ),
         ([], "val/f1", r"the scheduler goes by 'val/f1', which is not logged.* \(logged: val/loss, val/top1\)"),
     ],
 )

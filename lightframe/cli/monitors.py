@@ -9,40 +9,41 @@ from lightframe.callbacks import EvalTotal
 from lightframe.errors import UsageError, did_you_mean
 from lightframe.metric_collection import build_metrics
 from lightframe.module import LightFrameModule
+from lightframe.monitors import named_by
 
 _OURS = ("lightframe.", "lightning.")
 
 
 def check_monitors(callbacks: Sequence[Any], module: Any, validates: bool) -> None:
-    """Raise a UsageError for a callback that monitors what nobody logs, as far as that can be known.
+    """Raise a UsageError for a callback that needs what nobody logs, as far as that can be known.
 
     What a user's own module, callback or metric logs cannot, and is left to Lightning to see.
 
     Args:
-        callbacks: of the Trainer; those with an attribute `monitor` are asked.
+        callbacks: of the Trainer.
         module: that is trained.
         validates: whether there is anything to validate with.
     """
-    for callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if not isinstance(monitor, str) or not monitor.startswith(("train/", "val/", "test/")):
+    foreign = any(not type(one).__module__.startswith(_OURS) for one in callbacks)
+    for does, monitor in (named for callback in callbacks for named in named_by(callback)):
+        if not monitor.startswith(("train/", "val/", "test/")):
             continue
-        name, phase = type(callback).__name__, monitor.partition("/")[0]
+        phase = monitor.partition("/")[0]
         if phase == "test":
-            raise UsageError(f"{name} monitors '{monitor}', and a training does not test: give one of val/...")
-        if any(not type(one).__module__.startswith(_OURS) for one in callbacks) or type(module) is not LightFrameModule:
+            raise UsageError(f"{does} '{monitor}', and a training does not test: give one of val/...")
+        if foreign or type(module) is not LightFrameModule:
             return
         if phase == "val" and not validates:
             raise UsageError(
-                f"{name} monitors '{monitor}', and there is no validation: give a val split, data.val_fraction, or a "
-                "monitor of train/..."
+                f"{does} '{monitor}', and there is no validation: give a val split, data.val_fraction, or a value of "
+                "train/..."
             )
         known = logged(module, phase)
         if known is None or (phase == "val" and any(isinstance(one, EvalTotal) for one in callbacks)):
             continue
         if monitor not in known:
             hint = did_you_mean(monitor, known)
-            raise UsageError(f"{name} monitors '{monitor}', which is not logged{hint} (there are: {', '.join(known)})")
+            raise UsageError(f"{does} '{monitor}', which is not logged{hint} (there are: {', '.join(known)})")
 
 
 def logged(module: LightFrameModule, phase: str) -> list[str] | None:

@@ -289,6 +289,11 @@ TRAINER = [
         "there are: val/loss",
     ),
     typed(
+        "a file name with a metric mistyped",
+        "--trainer.callbacks+=Checkpointer --trainer.callbacks.filename={epoch}-{val/topp1:.3f}",
+        r"filename has 'val/topp1', which is not logged; did you mean 'val/top1'\?",
+    ),
+    typed(
         "stopping by a metric mistyped",
         "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=train/los",
         r"'train/los', which is not logged; did you mean 'train/loss'\?",

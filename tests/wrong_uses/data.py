@@ -653,7 +653,7 @@ TENSORS = [
     ),
     monitored(
         "a stop by an unknown metric",
-        [r"EarlyStopping goes by 'val/top9', which is not logged", r"logged: val/loss"],
+        [r"EarlyStopping monitors 'val/top9', which is not logged", r"logged: val/loss"],
         callbacks=[EarlyStopping("val/top9")],
     ),
     Case(
