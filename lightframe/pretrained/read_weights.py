@@ -140,5 +140,10 @@ def _reason(error: OSError) -> object:
 
 
 def _missing(path: Path) -> str:
+    from torchvision import models
+
+    if str(path) in models.list_models():
+        kind = models.get_model_weights(str(path)).__name__
+        return f"there is no file '{path}'; torchvision's weights for that net are {kind}.DEFAULT"
     names = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
     return f"there is no file '{path}'{did_you_mean(path.name, names)}"

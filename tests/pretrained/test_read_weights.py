@@ -163,6 +163,8 @@ def test_missing_files(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "slowfast_r50.pth")
     with pytest.raises(UsageError, match=r"there is no file '.*slowfast_r5\.pth'; did you mean 'slowfast_r50\.pth'\?"):
         read_weights(tmp_path / "slowfast_r5.pth")
+    with pytest.raises(UsageError, match=r"no file 'r3d_18'; torchvision's weights .* are R3D_18_Weights\.DEFAULT$"):
+        read_weights("r3d_18")
     with pytest.raises(UsageError, match=r"there is no file 'nowhere/x\.pt'$"):
         read_weights("nowhere/x.pt")
     with pytest.raises(UsageError, match="is a folder: name a file of weights in it"):
