@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightframe.epoch_values import EpochValues
+from lightframe.errors import UsageError
 from lightframe.gather import gather_for_checkpoint
 from lightframe.random_state import random_state, restore_random_state
 
@@ -48,7 +50,18 @@ class Resuming:
         }
 
     def load(self, checkpoint: dict[str, Any], trainer: Trainer) -> None:
-        """Keep what the checkpoint has until training starts."""
+        """Keep what the checkpoint has until training starts.
+
+        Raises:
+            UsageError: its weights are an average, beside which it has those that training goes on from, and nothing
+                here takes these.
+        """
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if "averaging_state" in checkpoint and not any(isinstance(one, WeightAveraging) for one in callbacks):
+            raise UsageError(
+                "the checkpoint is of a training that averaged its weights, and this one does not: give the callback, "
+                "EMA for one, again, or begin anew from the averaged weights with init_from"
+            )
         self._state = checkpoint.get("lightframe", {}).get("resume")
         if "loops" in checkpoint and complete_epoch(checkpoint, trainer):  # EMA loads twice, and it is so once
             self._new_epoch = True

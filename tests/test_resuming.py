@@ -13,7 +13,7 @@ from recording import quiet_trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from lightframe import LightFrameModule, VideoDataModule
+from lightframe import LightFrameModule, UsageError, VideoDataModule
 from lightframe.callbacks import EMA, LastCheckpoint
 
 pytestmark = [
@@ -165,3 +165,13 @@ def test_from_any_checkpoint(root: Path, tmp_path: Path, settings: dict[str, Any
         except AssertionError as error:
             bad.append(f"{path.name}: {str(error)[:300]}")
     assert not bad, "\n".join(bad)
+
+
+def test_a_training_that_averages_no_more(root: Path, tmp_path: Path) -> None:
+    """It would go on from the average, with the optimizer's state for other weights."""
+    saver = Saver(tmp_path)
+    run(root, saver=saver, max_epochs=1)
+    assert saver.path is not None
+    module = LightFrameModule(Net(), loss="ce", optimizer="adamw", num_classes=2)
+    with pytest.raises(UsageError, match=r"averaged its weights, and this one does not.*EMA.*init_from"):
+        quiet_trainer(max_epochs=2).fit(module, datamodule=data(root), ckpt_path=saver.path)
