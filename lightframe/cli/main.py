@@ -40,7 +40,7 @@ from lightframe.cli.monitors import check_monitors
 from lightframe.cli.nested import chosen_class, merge_nested
 from lightframe.cli.parser import Parser, refuse
 from lightframe.cli.ranks import FurtherProcesses, end_with_first, wait_for_cause
-from lightframe.cli.resume import check_fits, check_resumable, ended
+from lightframe.cli.resume import CONFIG, check_fits, check_resumable, ended, tell_changes
 from lightframe.cli.signatures import default_of, parameters
 from lightframe.cli.tools import print_tools, run_tool
 from lightframe.cli.trainer_arguments import check_seed, check_trainer
@@ -59,7 +59,7 @@ class SaveConfig(SaveConfigCallback):
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         config = self.parser.dump(self.config, skip_unset=False)
-        Path(trainer.default_root_dir, self.config_filename).write_text(config, encoding="utf-8")
+        Path(trainer.default_root_dir, CONFIG).write_text(config, encoding="utf-8")
 
 
 class LightFrameCLI(LightningCLI):
@@ -210,6 +210,8 @@ class LightFrameCLI(LightningCLI):
         if reason and not settings.fast_dev_run:
             print(f"lightframe: the training of '{self.ckpt_path}' had come to its end, {reason}", file=sys.stderr)
             sys.exit(0)
+        parser = self._parser(self.subcommand)
+        tell_changes(self.ckpt_path, parser.dump(self.config[self.subcommand], skip_unset=False))
         self.resumed = {}  # its file is not to be held open
 
     @override

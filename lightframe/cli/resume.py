@@ -1,8 +1,10 @@
 """What is wrong with going on from a checkpoint, said before any long work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
@@ -17,6 +19,16 @@ from lightframe.registry import Registry
 from lightframe.schedulers import SCHEDULERS
 
 Checkpoint = Mapping[str, Any]
+
+CONFIG = "config.yaml"  # what a run was, in its folder
+# Settings that change nothing in what is learnt from a step, or of which is said elsewhere what comes of them.
+_FREE = (
+    *("ckpt_path", "run_folder", "weights_only", "model.init_from"),
+    *("model.lr", "model.optimizer", "model.optimizer_args", "model.scheduler", "model.scheduler_args"),
+    *("data.num_workers", "data.threads", "trainer.default_root_dir", "trainer.logger", "trainer.profiler"),
+    *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.min_epochs", "trainer.min_steps"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
+)
 
 
 def check_resumable(checkpoint: Checkpoint, path: str) -> None:
@@ -53,6 +65,46 @@ def _ignored(checkpoint: Checkpoint, module: LightFrameModule) -> str:
     names = [name for name in ("lr", "optimizer_args", "scheduler_args") if name in saved]
     both = {name: (saved[name], plain_where_possible(getattr(module, name))) for name in names}
     return ", ".join(f"{name} {a}, not {b}" for name, (a, b) in both.items() if _listed(a) != _listed(b))
+
+
+def tell_changes(path: str, config: str, shown: int = 5) -> None:
+    """Warn where a run goes on with other settings than the one whose checkpoint it takes had.
+
+    Args:
+        path: of the checkpoint, in the folder of its run; of one that lies elsewhere nothing is known.
+        config: this run's own, in YAML.
+        shown: how many settings are named.
+    """
+    try:
+        before = yaml.safe_load((Path(path).parent.parent / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    had, has = dict(_settings(before)), dict(_settings(yaml.safe_load(config)))
+    # A name that one of them lacks is that of another class or version, and has no value there.
+    names = [name for name in had if name in has and name not in _FREE and had[name] != has[name]]
+    if names:
+        told = [_change(name, had[name], has[name]) for name in names[:shown]]
+        more = [f"and {len(names) - shown} more"] if len(names) > shown else []
+        rank_zero_warn(
+            f"'{path}' was trained with other settings than this run has, which goes on with its own, and ends "
+            f"otherwise than that one would have: {'; '.join([*told, *more])}"
+        )
+
+
+def _settings(config: Any) -> Iterator[tuple[str, Any]]:
+    """Each argument of each section of a run's config."""
+    for section, value in (config if isinstance(config, Mapping) else {}).items():
+        if isinstance(value, Mapping):
+            for name, argument in {**value, **(value.get("init_args") or {})}.items():
+                if name != "init_args":
+                    yield f"{section}.{name}", argument
+        else:
+            yield section, value
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    words = f"{name} {before}, not {now}"
+    return words if len(words) <= 80 else name
 
 
 def _listed(value: Any) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lightframe import LightFrameModule
-from lightframe.cli.resume import check_fits, check_resumable, ended, other_net
+from lightframe.cli.resume import check_fits, check_resumable, ended, other_net, tell_changes
 from lightframe.errors import UsageError
 
 FIT = ["--data.root=videos", "--model.net=tiny3d", "--model.net.width=4", "--model.loss=ce"]
@@ -59,6 +59,29 @@ def test_what_is_typed_in_vain_is_said(run: Any) -> None:
         again = run("fit", *FIT, f"--ckpt_path={path}", "--trainer.max_epochs=2", "--model.lr=0.2")
     saved = torch.load(again / "checkpoints/last.ckpt", weights_only=True)
     assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.1
+
+
+def test_other_settings_are_said(run: Any, recwarn: pytest.WarningsRecorder) -> None:
+    path = run("fit", *FIT) / "checkpoints/last.ckpt"
+    same = ["--trainer.max_epochs=2", "--data.num_workers=1"]
+    run("fit", *FIT, f"--ckpt_path={path}", *same)
+    assert not [one for one in recwarn if "other settings" in str(one.message)]
+    typed = ["--data.batch_size=4", "--seed_everything=3", "--trainer.accumulate_grad_batches=2"]
+    said = r"seed_everything 0, not 3; trainer\.accumulate_grad_batches 1, not 2; data\.batch_size 2, not 4$"
+    with pytest.warns(UserWarning, match=rf"'{path}' was trained with other settings than this run has.*: {said}"):
+        run("fit", *FIT, f"--ckpt_path={path}", *same, *typed)
+
+
+def test_settings_that_are_not_known_are_not_held_against(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints/last.ckpt"
+    tell_changes(str(path), "a: 1")
+    for config in ("a: [", "a: !!python/name:os.system", "3", "b: 2", "a: {c: 2}"):
+        (tmp_path / "config.yaml").write_text(config)
+        tell_changes(str(path), "a: 1")
+    (tmp_path / "config.yaml").write_text("a: 1\nb: {c: 2, init_args: {d: 3, e: " + "x" * 99 + ", f: 4}}")
+    now = "{a: 2, b: {c: null, init_args: {d: 3, e: y, f: 5}}}"
+    with pytest.warns(UserWarning, match=r": a 1, not 2; b\.c 2, not None; b\.e; and 1 more$"):
+        tell_changes(str(path), now, shown=3)
 
 
 def test_weights_only() -> None:
