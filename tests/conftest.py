@@ -1,24 +1,42 @@
-"""Small videos whose every pixel is known; and one thread of torch a process."""
+"""Small videos whose every pixel is known, command lines in processes, and what makes all tests quick and alike."""
 
 import os
+import shutil
 import signal
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import Commands
 from known_videos import numbered_frames, write_lossless
+
+from lightframe.callbacks import EnvironmentReport
 
 # Threads of torch wait for each other most of the time on cores that others use too; and no fork has them.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+# Processes that are killed leave temporary files, which go with this one. pytest's own folders, in which one looks why
+# a test failed, stay. Not documented: a finalizer of this priority comes after multiprocessing's own.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="lf-")
+Finalize(None, shutil.rmtree, args=(tempfile.tempdir, True), exitpriority=-200)
 
 # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the second run of a process: one that asks what the machine is takes longer than most tests."""
+    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +82,11 @@ def shared_videos() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder of real clips here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Runs command lines in processes of their own."""
+    made = Commands()
+    yield made
+    made.close()

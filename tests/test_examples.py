@@ -17,6 +17,7 @@ from lightframe.cli import main
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = {"train_videos": 2, "eval_videos": 1, "video_frames": 8, "video_size": 32, "size": 32, "num_workers": 0}
+QUICK = ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"]
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +27,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
-def test_the_quickstart_learns_to_see_motion(workplace: Path) -> None:
-    # Half of its epochs; `.ci/run` looks at what all of them lead to.
-    main(["fit", "--config", str(EXAMPLES / "quickstart.yaml"), "--trainer.accelerator=cpu", "--trainer.max_epochs=10"])
+def test_the_quickstart_runs(workplace: Path) -> None:
+    """What it learns, `.ci/run` looks at."""
+    words = [f"--data.{name}={value}" for name, value in {**TINY, "batch_size": 4}.items()]
+    main(["fit", "--config", str(EXAMPLES / "quickstart.yaml"), *words, *QUICK])
     with (workplace / "runs/run_0/csv/metrics.csv").open() as file:
-        top1 = [float(row["val/top1"]) for row in csv.DictReader(file) if row["val/top1"]]
-    assert max(top1) >= 0.5  # three times of what chance gives
+        rows = list(csv.DictReader(file))
+    for name in ("train/loss", "val/top1", "val/mean_class_accuracy"):
+        assert any(row[name] for row in rows)
 
 
 def test_the_quickstart_says_all_that_is_in_it() -> None:
@@ -54,8 +56,9 @@ def test_train_in_python(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def test_custom_module_from_the_command_line(workplace: Path) -> None:
     words = [f"--data.{name}={value}" for name, value in TINY.items()]
-    quick = ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", "--model.width=4"]
-    main(["fit", "--model=custom_module.TwoHeads", "--data=SyntheticVideoDataModule", *quick, *words])
+    main(
+        ["fit", "--model=custom_module.TwoHeads", "--data=SyntheticVideoDataModule", "--model.width=4", *QUICK, *words]
+    )
     checkpoint = torch.load("runs/run_0/checkpoints/last.ckpt", weights_only=True)
     assert {"travels.weight", "net.head.weight"} <= checkpoint["state_dict"].keys()
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["betas"] == (0.8, 0.99)

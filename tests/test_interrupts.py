@@ -1,50 +1,17 @@
 """Ctrl-C ends a training with everything that it started, at whatever moment."""
 
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import pytest
-from session_processes import alive
+from commands import Commands, Ended, all_end
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="no /proc here"),
 ]
-
-# Importing takes seconds, so one process does it for all; each command is a fork of it with a session of its own, and
-# ends as any program does.
-COMMANDS = """
-    import json, os, signal, sys
-    import lightframe.cli
-
-    for line in sys.stdin:
-        folder, to, *words = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            os.setsid()
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
-            os.environ["TO"] = to
-            os.chdir(folder)
-            with open("session", "w") as file:
-                file.write(str(os.getpid()))
-            for number, name in enumerate(("/dev/null", "out.txt", "err.txt")):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-            sys.argv = ["command.py", *words]
-            break
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-    else:
-        sys.exit()
-    sys.exit(lightframe.cli.main())
-"""
 
 # What the user has in the current folder: each sends the signal at its moment, as the terminal or `kill` would.
 MINE = """
@@ -94,70 +61,22 @@ FIT = [
 ]
 
 
-class Ended(NamedTuple):
-    code: int
-    err: str
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[subprocess.Popen[str]]:
-    environment = {key: value for key, value in os.environ.items() if key != "LIGHTFRAME_RUN_FOLDER"}
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(COMMANDS)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env=environment,
-    ) as process:
-        yield process
-        assert process.stdin
-        process.stdin.close()  # it has no more to do, and ends
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Whether something comes true in time."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)  # for other processes to get on
-    return True
-
-
 @pytest.fixture
-def run(commands: subprocess.Popen[str], tmp_path: Path, make_folders: Callable[..., Path]) -> Callable[..., Ended]:
+def run(commands: Commands, tmp_path: Path, make_folders: Callable[..., Path]) -> Callable[..., Ended]:
     """Runs `lightframe` with these words to its end, which takes all its processes with it."""
     make_folders(train={"jump": 4, "wave": 4}, val={"jump": 2, "wave": 2})
     (tmp_path / "my_signals.py").write_text(textwrap.dedent(MINE))
-    (tmp_path / "command.py").write_text("import sys\nfrom lightframe.cli import main\nsys.exit(main())\n")
-
-    def session() -> int:
-        return int((tmp_path / "session").read_text())
 
     def run(*words: str, to: str = "nobody") -> Ended:
-        assert commands.stdin
-        commands.stdin.write(json.dumps([str(tmp_path), to, *words]) + "\n")
-        try:
-            code = int(answer(commands, 300))
-            # Workers of a process that was killed see within five seconds that it is gone.
-            assert within(30, lambda: not alive(session())), alive(session())
-        finally:
-            if alive(session()):
-                os.killpg(session(), signal.SIGKILL)
+        ended = commands.run(tmp_path, *words, environment={"TO": to}, seconds=300)
+        # Workers of a process that was killed see within five seconds that it is gone.
+        assert all_end(ended.session, 30) == []
         pids = [str(pid) for file in tmp_path.glob("interrupted-*") for pid in json.loads(file.read_text())]
         shared = [file.name for file in Path("/dev/shm").iterdir()] if Path("/dev/shm").is_dir() else []
         assert [name for name in shared if set(name.split("_")) & set(pids)] == []
-        return Ended(code, (tmp_path / "err.txt").read_text())
+        return ended
 
     return run
-
-
-def answer(process: subprocess.Popen[str], seconds: float) -> str:
-    stdout: IO[str] | None = process.stdout
-    assert stdout
-    assert select.select([stdout], [], [], seconds)[0], "it does not end"
-    return stdout.readline()
 
 
 def assert_interrupted(ended: Ended) -> None:

@@ -1,11 +1,8 @@
 """`lightframe fit` is killed anywhere and goes on with `--ckpt_path last`: it ends as a run that was not killed."""
 
 import csv
-import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from commands import Commands, end
 from flat_values import flat
 
 pytestmark = pytest.mark.slow
@@ -53,7 +51,7 @@ CONFIG: dict[str, Any] = {
     },
     "trainer": {
         "accelerator": "cpu",
-        "max_epochs": 3,
+        "max_epochs": 2,
         "log_every_n_steps": 1,
         "accumulate_grad_batches": 2,
         "val_check_interval": 3,  # the first in an epoch falls between two optimizer steps
@@ -77,34 +75,23 @@ WAYS = {
     ],
 }
 # Ten moments in the loops and ten in the writing of a checkpoint, each with how often it comes in a run.
-IN_LOOPS = [("train_batch", 21), ("validation_batch", 6), ("log", 6), ("train_batch", 21), ("epoch_end", 3)] * 2
-IN_WRITING = [("write", 60), ("sync", 10), ("rename", 10), ("write", 60), ("renamed", 10)] * 2
+IN_LOOPS = [("train_batch", 14), ("validation_batch", 4), ("log", 4), ("train_batch", 14), ("epoch_end", 2)] * 2
+IN_WRITING = [("write", 40), ("sync", 7), ("rename", 7), ("write", 40), ("renamed", 7)] * 2
 
 Run = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    """Runs a command line in a folder, in a process of its own, and gives its exit code; see kill_template.py."""
-    template = subprocess.Popen(
-        [sys.executable, Path(__file__).parent / "kill_template.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert template.stdin is not None
-    assert template.stdout is not None
+def run(commands: Commands) -> Run:
+    """Trains in a folder, dying at the n-th of some event (see kill_events.py), and gives the exit code."""
 
     def run(folder: Path, *words: str, die: tuple[str, int] | None = None, signum: int = signal.SIGKILL) -> int:
-        asked = {"words": ["fit", "--config=../config.yaml", *words], "folder": str(folder)}
-        template.stdin.write(json.dumps({**asked, "die": die, "signal": int(signum)}) + "\n")
-        template.stdin.flush()
-        return int(json.loads(template.stdout.readline()))
+        prepare = None if die is None else ["kill_events", *die, int(signum)]
+        ended = commands.run(folder, "fit", "--config=../config.yaml", *words, prepare=prepare)
+        end(ended.session)  # its workers and other ranks
+        return ended.code
 
-    yield run
-    template.stdin.close()
-    template.wait()
-    template.stdout.close()
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +115,7 @@ def whole(run: Run, workplace: Path) -> Callable[[str], Path]:
     def whole(way: str) -> Path:
         if way not in made:
             made[way] = new_folder(workplace, f"whole {way}")
-            assert run(made[way], *WAYS[way]) == 0, (made[way] / "output.txt").read_text()
+            assert run(made[way], *WAYS[way]) == 0, (made[way] / "err.txt").read_text()
         return made[way]
 
     return whole
@@ -174,7 +161,7 @@ def moments() -> list[tuple[tuple[str, int], tuple[str, int]]]:
     for first, second in zip(random.permutation(len(IN_LOOPS)), random.permutation(len(IN_WRITING)), strict=True):
         (loop, often), (write, times) = IN_LOOPS[first], IN_WRITING[second]
         pair = (loop, int(random.integers(often)) + 1), (write, int(random.integers(times // 3)) + 1)
-        pairs.append(pair if random.integers(2) else (pair[1], (loop, int(random.integers(often // 3)) + 1)))
+        pairs.append(pair if random.integers(2) else (pair[1], (loop, int(random.integers(max(often // 3, 1))) + 1)))
     return pairs
 
 
@@ -189,7 +176,7 @@ def test_a_run_that_is_killed(
     folder = new_folder(workplace, f"{way} {first} {second}")
     statuses = [run(folder, *WAYS[way], die=first), run(folder, *WAYS[way], "--ckpt_path=last", die=second)]
     assert all(statuses), "they did not come to these moments"
-    assert run(folder, *WAYS[way], "--ckpt_path=last") == 0, (folder / "output.txt").read_text()
+    assert run(folder, *WAYS[way], "--ckpt_path=last") == 0, (folder / "err.txt").read_text()
     check(folder, whole(way))
 
 
@@ -211,9 +198,9 @@ def test_a_run_that_gets_sigterm(
     folder = new_folder(workplace, f"sigterm {way} {event[0]}")
     quiet = "--trainer.callbacks.every_minutes=null"
     status = run(folder, *WAYS[way], quiet, die=event, signum=signal.SIGTERM)
-    said = (folder / "output.txt").read_text()
+    said = (folder / "err.txt").read_text()
     assert status == 128 + signal.SIGTERM, said
     assert "SIGTERM: training stops at step" in said
     assert "Traceback" not in said
-    assert run(folder, *WAYS[way], quiet, "--ckpt_path=last") == 0, (folder / "output.txt").read_text()
+    assert run(folder, *WAYS[way], quiet, "--ckpt_path=last") == 0, (folder / "err.txt").read_text()
     check(folder, whole(way))

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import yaml
 
-from lightframe.callbacks import EnvironmentReport
 from lightframe.cli import main
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -148,23 +147,20 @@ def test_what_a_process_holds(process_usage: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_training_leaves_nothing_open(
-    long_run: Any, process_usage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    """As the benchmark does it, with an evaluation and checkpoints every 20 steps."""
-    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")  # a process that asks ends some time
-    path = long_run.config(tmp_path, workers, long_run.AVERAGED, 100, 20, {**SMALL, "root": str(tmp_path / "made")})
+def test_a_training_leaves_nothing_open(long_run: Any, process_usage: Any, tmp_path: Path, workers: int) -> None:
+    """As the benchmark does it, with an evaluation and checkpoints every 15 steps."""
+    path = long_run.config(tmp_path, workers, long_run.AVERAGED, 75, 15, {**SMALL, "root": str(tmp_path / "made")})
     laid_over = yaml.safe_load(path.read_text())
     laid_over["trainer"]["callbacks"][0]["init_args"]["every"] = 1
     path.write_text(yaml.safe_dump(laid_over))
     before = len(process_usage.descendants(os.getpid()))  # of other tests: servers of multiprocessing
     main(["fit", "--config", str(long_run.QUICKSTART), "--config", str(path)])
     found = np.array([json.loads(line) for line in (tmp_path / "usage.jsonl").read_text().splitlines()])
-    assert found[:, 0].tolist() == list(range(1, 101))
+    assert found[:, 0].tolist() == list(range(1, 76))
     columns = dict(zip(long_run.Usage._fields, found[:, 1:].T, strict=True))
     # The fewest between two evaluations: batches that are on their way from a worker have files too.
     fewest = {
-        name: columns[name].reshape(5, 20).min(axis=1)[2:].tolist()
+        name: columns[name].reshape(5, 15).min(axis=1)[2:].tolist()
         for name in ("files", "threads", "children", "children_files")
     }
     assert fewest["children"] == [before + 2 * workers] * 3

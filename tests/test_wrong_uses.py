@@ -21,7 +21,6 @@ from wrong_uses import command_line, data
 from wrong_uses.case import FIT, Case
 
 from lightframe import UsageError
-from lightframe.callbacks import EnvironmentReport
 from lightframe.cli import main
 from lightframe.datamodules import VideoError
 
@@ -88,7 +87,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbered_video: Path)
                 shutil.copy(numbered_video, folder / f"{number}.mkv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))  # main() puts the current folder there
-    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")  # a process that asks is slower than these runs
     modules, variables = set(sys.modules), dict(os.environ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where warnings are errors, another error than the user's would come

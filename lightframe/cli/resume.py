@@ -23,7 +23,7 @@ Checkpoint = Mapping[str, Any]
 CONFIG = "config.yaml"  # what a run was, in its folder
 # Settings that change nothing in what is learnt from a step, or of which is said elsewhere what comes of them.
 _FREE = (
-    *("ckpt_path", "run_folder", "weights_only", "model.init_from"),
+    *("ckpt_path", "run_folder", "weights_only", "model.init_from", "model.metrics"),
     *("model.lr", "model.optimizer", "model.optimizer_args", "model.scheduler", "model.scheduler_args"),
     *("data.num_workers", "data.threads", "trainer.default_root_dir", "trainer.logger", "trainer.profiler"),
     *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.min_epochs", "trainer.min_steps"),

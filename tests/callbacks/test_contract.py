@@ -29,7 +29,6 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from lightframe import LightFrameModule, VideoBatch, callbacks
-from lightframe.callbacks import EnvironmentReport
 from lightframe.cli.main import LightFrameCLI
 
 # Arguments as they are typed; each is an attribute of the same name.
@@ -49,7 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 CONVERTED = {("EvalTotal", "metric")}
 
 pytestmark = [
-    pytest.mark.usefixtures("known_machine", "elsewhere"),
+    pytest.mark.usefixtures("elsewhere"),
     # Lightning's advice on evaluating with several devices.
     pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders"),
 ]
@@ -58,12 +57,6 @@ every_callback = pytest.mark.parametrize("name", callbacks.__all__)
 
 def make(name: str) -> Any:
     return getattr(callbacks, name)(**ARGUMENTS[name])
-
-
-@pytest.fixture
-def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To ask for the machine takes longer than all of this; tests/callbacks/test_environment_report.py does."""
-    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")
 
 
 @pytest.fixture

@@ -20,12 +20,6 @@ def module() -> LightFrameModule:
 
 
 @pytest.fixture
-def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the second run of a process."""
-    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")
-
-
-@pytest.fixture
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EnvironmentReport, "_machine", None)
 
@@ -130,7 +124,6 @@ def test_a_run_that_ends_first_does_not_wait(
     assert text.endswith("is missing: the run ended first.\n")
 
 
-@pytest.mark.usefixtures("known_machine")
 def test_nothing_of_it_makes_a_run_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "environment.txt").mkdir()  # in its place
     quiet_trainer(callbacks=[EnvironmentReport()], default_root_dir=tmp_path).fit(module(), datamodule=Data())
@@ -149,14 +142,12 @@ def test_no_interpreter_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "torch:" in (tmp_path / "environment.txt").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("known_machine")
 def test_a_quick_look_writes_nothing(tmp_path: Path) -> None:
     trainer = quiet_trainer(callbacks=[EnvironmentReport()], default_root_dir=tmp_path, fast_dev_run=True)
     trainer.fit(module(), datamodule=Data())
     assert not list(tmp_path.rglob("environment.txt"))
 
 
-@pytest.mark.usefixtures("known_machine")
 def test_the_first_process_writes(tmp_path: Path) -> None:
     if not torch.distributed.is_available():
         pytest.skip("torch without torch.distributed")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lightframe.callbacks import EnvironmentReport
 from lightframe.cli import main
 
 Run = Callable[..., Path]
@@ -26,7 +25,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_folders: Cal
     make_folders(train={"jump": 4, "wave": 4}, val={"jump": 2, "wave": 2}, test={"jump": 2, "wave": 2})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))  # main() puts the current folder there
-    monkeypatch.setattr(EnvironmentReport, "_machine", "a machine\n")  # a process that asks is slower than these runs
     modules = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - modules:

@@ -1,11 +1,8 @@
 """A process that dies takes the others of its training with it, and only its own error is shown."""
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from session_processes import alive
+from commands import Commands, all_end
 from wrong_uses.case import FIT
 
 pytestmark = [
@@ -56,39 +53,26 @@ def in_a_worker(clip):
 """
 
 
-class Ended(NamedTuple):
+class Ending(NamedTuple):
     code: int
     err: str
     seconds: float  # from the death to the end of the last process
 
 
 @pytest.fixture
-def train(tmp_path: Path, make_folders: Callable[..., Path]) -> Callable[..., Ended]:
+def train(commands: Commands, tmp_path: Path, make_folders: Callable[..., Path]) -> Callable[..., Ending]:
     """Trains in two processes until one dies, in a session of their own, all of which must end."""
     make_folders(train={"jump": 4, "wave": 4}, val={"jump": 2, "wave": 2})
     (tmp_path / "my_deaths.py").write_text(MINE)
 
-    def train(*words: str, **environment: str) -> Ended:
-        variables = {**os.environ, **environment}
-        variables.pop("LIGHTFRAME_RUN_FOLDER", None)
-        command = [sys.executable, "-m", "lightframe", *FIT, "--trainer.max_epochs=1000", "--trainer.devices=2", *words]
-        with (tmp_path / "err.txt").open("w") as err:
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=variables, stdout=err, stderr=err, start_new_session=True
-            )
-        try:
-            code = process.wait(150)
-            end = time.monotonic() + 60
-            while alive(process.pid) and time.monotonic() < end:
-                time.sleep(0.05)
-            assert not alive(process.pid)
-        finally:
-            if alive(process.pid):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def train(*words: str, **environment: str) -> Ending:
+        ended = commands.run(
+            tmp_path, *FIT, "--trainer.max_epochs=1000", "--trainer.devices=2", *words, environment=environment
+        )
+        assert all_end(ended.session, 60) == []
         died = tmp_path / "died"
         seconds = time.time() - died.stat().st_mtime if died.exists() else 0.0
-        return Ended(code, (tmp_path / "err.txt").read_text(), seconds)
+        return Ending(ended.code, ended.err, seconds)
 
     return train
 
@@ -99,7 +83,7 @@ def dying(hook: str, rank: int, how: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("hook", "rank"), [("on_train_batch_start", 1), ("on_validation_batch_start", 0)])
-def test_its_own_traceback_is_shown(train: Callable[..., Ended], hook: str, rank: int) -> None:
+def test_its_own_traceback_is_shown(train: Callable[..., Ending], hook: str, rank: int) -> None:
     ended = train(*dying(hook, rank, "raise"))
     assert ended.code == 1
     assert ended.seconds < 30
@@ -110,7 +94,7 @@ def test_its_own_traceback_is_shown(train: Callable[..., Ended], hook: str, rank
 
 
 @pytest.mark.parametrize(("rank", "how"), [(0, "kill"), (1, "exit"), (1, "kill")])
-def test_one_that_says_nothing(train: Callable[..., Ended], rank: int, how: str) -> None:
+def test_one_that_says_nothing(train: Callable[..., Ending], rank: int, how: str) -> None:
     ended = train(*dying("on_train_batch_start", rank, how))
     assert ended.code == (-signal.SIGKILL if rank == 0 else 7 if how == "exit" else 1), ended.err
     assert ended.seconds < 30
@@ -120,7 +104,7 @@ def test_one_that_says_nothing(train: Callable[..., Ended], rank: int, how: str)
         assert f"lightframe: error: the process of rank 1 {said}" in ended.err
 
 
-def test_a_mistake_is_told_in_one_line(train: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_mistake_is_told_in_one_line(train: Callable[..., Ending], tmp_path: Path) -> None:
     ended = train(*dying("on_train_batch_start", 1, "usage"))
     assert ended.code == 2
     assert ended.seconds < 30
@@ -128,7 +112,7 @@ def test_a_mistake_is_told_in_one_line(train: Callable[..., Ended], tmp_path: Pa
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_worker_of_a_loader(train: Callable[..., Ended]) -> None:
+def test_a_worker_of_a_loader(train: Callable[..., Ending]) -> None:
     ended = train("--data.num_workers=1", "--data.train_transform=my_deaths.in_a_worker")
     assert ended.code == 2, ended.err
     assert ended.seconds < 30
@@ -138,7 +122,7 @@ def test_a_worker_of_a_loader(train: Callable[..., Ended]) -> None:
 
 
 @pytest.mark.parametrize("how", ["usage", "late"])
-def test_forked_processes(train: Callable[..., Ended], how: str) -> None:
+def test_forked_processes(train: Callable[..., Ending], how: str) -> None:
     ended = train(*dying("on_train_batch_start", 1, how), "--trainer.strategy=ddp_fork")
     assert ended.code == 2
     assert ended.seconds < 30
@@ -147,7 +131,7 @@ def test_forked_processes(train: Callable[..., Ended], how: str) -> None:
     assert line.startswith(f"lightframe: error: {said}")
 
 
-def test_a_port_in_use(train: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_port_in_use(train: Callable[..., Ending], tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

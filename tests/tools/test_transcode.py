@@ -200,7 +200,7 @@ def test_sizes_and_costs_are_shown(source: Path, tmp_path: Path, capsys: pytest.
     said = capsys.readouterr()
     before = sum(path.stat().st_size for path in source.rglob("*.m*"))
     after = sum(path.stat().st_size for path in (tmp_path / "target").rglob("*.mp4"))
-    size = next(line for line in said.out.splitlines() if line.startswith("size"))
+    size = next(line for line in said.out.splitlines() if line.startswith("size "))
     assert f"{before / 1000:.1f} kB" in size
     assert f"{after / 1000:.1f} kB" in size
     assert size.rstrip().endswith(f"{after / before:.2f}")
