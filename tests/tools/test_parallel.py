@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,3 +89,16 @@ def test_ctrl_c_while_the_workers_start_is_heard(monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     assert list(in_processes(eval, ["1"], 1)) == [("1", 1)]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no server of forks here")
+def test_workers_do_not_hear_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their first moment: the server that forks them has it held back, and they inherit that."""
+    fresh: Any = forkserver.ForkServer()
+    for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(forkserver, name, getattr(fresh, name))
+    held_back = "(s := __import__('signal')).SIGINT in s.pthread_sigmask(s.SIG_BLOCK, [])"
+    try:
+        assert list(in_processes(eval, [held_back], 1)) == [(held_back, True)]
+    finally:
+        fresh._stop()  # as CPython's own tests do
