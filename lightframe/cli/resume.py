@@ -95,7 +95,8 @@ def _settings(config: Any) -> Iterator[tuple[str, Any]]:
     """Each argument of each section of a run's config."""
     for section, value in (config if isinstance(config, Mapping) else {}).items():
         if isinstance(value, Mapping):
-            for name, argument in {**value, **(value.get("init_args") or {})}.items():
+            inner = value.get("init_args")
+            for name, argument in {**value, **(inner if isinstance(inner, Mapping) else {})}.items():
                 if name != "init_args":
                     yield f"{section}.{name}", argument
         else:

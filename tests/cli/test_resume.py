@@ -75,7 +75,7 @@ def test_other_settings_are_said(run: Any, recwarn: pytest.WarningsRecorder) -> 
 def test_settings_that_are_not_known_are_not_held_against(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints/last.ckpt"
     tell_changes(str(path), "a: 1")
-    for config in ("a: [", "a: !!python/name:os.system", "3", "b: 2", "a: {c: 2}"):
+    for config in ("a: [", "a: !!python/name:os.system", "3", "b: 2", "a: {c: 2}", "a: {init_args: [1]}"):
         (tmp_path / "config.yaml").write_text(config)
         tell_changes(str(path), "a: 1")
     (tmp_path / "config.yaml").write_text("a: 1\nb: {c: 2, init_args: {d: 3, e: " + "x" * 99 + ", f: 4}}")
