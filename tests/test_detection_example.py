@@ -73,8 +73,8 @@ def test_fit_then_everything_that_a_checkpoint_is_good_for(capsys: pytest.Captur
     main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", str(best)])
     assert logged(Path("runs/run_1"), "val/AP50") == pytest.approx([score], abs=1e-6)
 
-    # And on a folder in COCO's layout, of which only the root is typed.
-    main(["validate", "--ckpt_path", str(best), "--data.root=synthetic_coco"])
+    # And on a folder in COCO's layout, in batches of any size.
+    main(["validate", "--ckpt_path", str(best), "--data.root=synthetic_coco", "--data.batch_size=2"])
     assert logged(Path("runs/run_2"), "val/AP50") == pytest.approx([score], abs=1e-6)
     main(["test", "--ckpt_path", str(best), "--data.root=synthetic_coco"])
     assert len(logged(Path("runs/run_3"), "test/AP50")) == 1
