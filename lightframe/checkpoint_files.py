@@ -58,8 +58,8 @@ def _newest_first(times: dict[Path, int]) -> list[Path]:
     for _, group in groupby(sorted(times, key=lambda path: times[path], reverse=True), key=lambda path: times[path]):
         paths = list(group)
         order += sorted(paths, key=_global_step, reverse=True) if len(paths) > 1 else paths
-    folders = list(dict.fromkeys(path.parent for path in order))
-    return sorted(order, key=lambda path: (folders.index(path.parent), not re.match(r"last(-v\d+)?\.ckpt$", path.name)))
+    places = {folder: place for place, folder in enumerate(dict.fromkeys(path.parent for path in order))}
+    return sorted(order, key=lambda path: (places[path.parent], not re.match(r"last(-v\d+)?\.ckpt$", path.name)))
 
 
 def _unfit(path: Path, resumable: bool) -> str | None:

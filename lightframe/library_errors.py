@@ -1,5 +1,6 @@
 """What torch and its libraries say of arguments that a user gave them, told from errors in the user's own code."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -8,6 +9,9 @@ import torch
 from torch import Tensor
 
 from lightframe.errors import UsageError
+
+# What torch says of a loader's worker that died, wherever the main process is at that moment; how, in group 1.
+DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (?:is )?(killed by signal: \w+|exited unexpectedly)")
 
 _LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "PIL", "lightframe")
 _OF_ARGUMENTS = (ValueError, TypeError, RuntimeError, LookupError, AssertionError)
@@ -52,8 +56,7 @@ class explained:  # used as the functions of contextlib are, at a tenth of their
         if not isinstance(error, _OF_ARGUMENTS) or isinstance(error, (UsageError, *_OF_DEVICES)):
             return
         words = str(error).strip().split("\n")[0][:240]
-        # torch tells of a loader's worker that died wherever the main process is at that moment.
-        if words.startswith("DataLoader worker (pid"):
+        if DEAD_WORKER.match(str(error)):  # no matter of what is done here
             return
         below = traceback.tb_next if traceback is not None else None  # behind the frame of the `with` itself
         if type(error).__module__ == "builtins" and not words.startswith("CUDA error") and raised_by_libraries(below):

@@ -15,6 +15,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 import lightframe
 from lightframe.datamodules import VideoError
 from lightframe.errors import UsageError
+from lightframe.library_errors import DEAD_WORKER
 from lightframe.module import LightFrameModule, class_path
 
 _OURS = str(Path(lightframe.__file__).parent)
@@ -26,9 +27,6 @@ _SHAPES = re.compile(
     r"must match|dimension|normalized_shape|more than 1 value per channel|output size is too small|[2-5]D ",
     re.IGNORECASE,
 )
-
-# What torch says of it, wherever the main process is at that moment.
-_DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (?:is )?(killed by signal: \w+|exited unexpectedly)")
 
 
 def mendable(error: BaseException) -> Exception | None:
@@ -46,7 +44,7 @@ def mendable(error: BaseException) -> Exception | None:
             f"port {port[1] if port else ''} of this machine, by which the processes find each other, is in use, as by "
             "another training: give a free one as MASTER_PORT=29501 before the command, or leave MASTER_PORT out"
         )
-    if worker := next(filter(None, (_DEAD_WORKER.match(str(cause)) for cause in chain)), None):
+    if worker := next(filter(None, (DEAD_WORKER.match(str(cause)) for cause in chain)), None):
         return UsageError(
             f"a worker process of the loader has died ({worker[1]}): by hand, or the memory is full (fewer num_workers "
             "or a smaller batch_size take less); a training goes on with --ckpt_path last"
